@@ -1,0 +1,114 @@
+"""A mapping that never outgrows its byte budget: what must go is chosen by SIEVE.
+
+SIEVE (Zhang et al., NSDI 2024): entries stand in the order of their arrival; a hand walks from the oldest towards the newest,
+spares and unmarks what was asked for since it last came by, and removes the first that was not. Nothing moves on a hit, which
+costs one attribute.
+
+Always holds: the sizes of the entries add up to `used`, `used` is at most `budget` after every `put`, each key stands once. The
+links between neighbours are the only cycles, and a removed entry has none, so that reference counting frees it at once.
+"""
+
+from collections.abc import Callable
+from typing import Generic, TypeVar
+
+
+class Entry:
+    """What a bounded mapping holds; its owner adds fields."""
+
+    __slots__ = ("key", "newer", "older", "size", "visited")
+
+    def __init__(self, key: bytes, size: int) -> None:
+        self.key = key
+        self.size = size
+        """Octets charged to the budget; never changes."""
+        self.visited = False
+        self.newer: Entry | None = None
+        self.older: Entry | None = None
+
+
+E = TypeVar("E", bound=Entry)
+
+
+class Bounded(Generic[E]):
+    """Entries by key, within a budget of octets."""
+
+    __slots__ = ("_entries", "_hand", "_newest", "_oldest", "_on_removed", "budget", "evictions", "used")
+
+    def __init__(self, budget: int, on_removed: Callable[[E], None]) -> None:
+        self.budget = budget
+        self._on_removed = on_removed
+        """Told of every entry that leaves, replaced ones included."""
+        self.used = 0
+        self.evictions = 0
+        self._entries: dict[bytes, E] = {}
+        self._newest: Entry | None = None
+        self._oldest: Entry | None = None
+        self._hand: Entry | None = None
+
+    def __len__(self) -> int:
+        return len(self._entries)
+
+    def get(self, key: bytes) -> E | None:
+        """The entry, marked as asked for."""
+        entry = self._entries.get(key)
+        if entry is not None:
+            entry.visited = True
+        return entry
+
+    def peek(self, key: bytes) -> E | None:
+        """The entry, without saying that anybody asked for it."""
+        return self._entries.get(key)
+
+    def put(self, entry: E) -> bool:
+        """Whether the entry is kept, in place of one with the same key: one larger than the whole budget is not."""
+        known = self._entries.get(entry.key)
+        if known is not None:
+            entry.visited = known.visited
+            self.remove(known)
+        if entry.size > self.budget:
+            return False
+        while self.used + entry.size > self.budget:
+            self._evict()
+        self._entries[entry.key] = entry
+        self.used += entry.size
+        entry.older = self._newest
+        if self._newest is None:
+            self._oldest = entry
+        else:
+            self._newest.newer = entry
+        self._newest = entry
+        return True
+
+    def remove(self, entry: Entry) -> None:
+        """Forget an entry that is in the mapping."""
+        older, newer = entry.older, entry.newer
+        if entry is self._hand:
+            self._hand = newer
+        if older is None:
+            self._oldest = newer
+        else:
+            older.newer = newer
+        if newer is None:
+            self._newest = older
+        else:
+            newer.older = older
+        entry.older = entry.newer = None
+        self.used -= entry.size
+        self._on_removed(self._entries.pop(entry.key))
+
+    def clear(self) -> None:
+        """Forget everything."""
+        while self._oldest is not None:
+            self.remove(self._oldest)
+
+    def _evict(self) -> None:
+        """One turn of the hand: at most one round over all entries, for a spared one is not spared twice."""
+        hand = self._hand or self._oldest
+        while hand is not None and hand.visited:
+            hand.visited = False
+            hand = hand.newer or self._oldest
+        if hand is None:
+            return
+        self._hand = hand
+        self.remove(hand)
+        self.evictions += 1

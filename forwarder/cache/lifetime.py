@@ -1,0 +1,43 @@
+"""How long a response may be kept: the only place that knows RFC 2308, and later RFC 8767 and RFC 9520.
+
+Pure. Always holds: a lifetime is never longer than the TTLs of the records it stands for, nor than the zone's limits.
+"""
+
+from dataclasses import dataclass
+
+from forwarder.wire.records import Kind, Response
+
+BRIEF = 1
+"""Seconds for what proves little: a negative response without SOA, an alias with nothing behind it. RFC 2308 section 5 would not
+keep the first at all; one second keeps a burst of equal queries off the upstream and is over before anybody notices."""
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """What a zone allows, whole seconds."""
+
+    max_ttl: int
+    """Longest life of a positive answer."""
+    max_negative_ttl: int
+    """Longest life of a negative one."""
+
+
+def lifetime_for(response: Response, limits: Limits) -> int:
+    """Whole seconds to keep the response; 0: it is passed on and forgotten."""
+    if response.kind is Kind.POSITIVE:
+        return response.least_ttl if response.least_ttl < limits.max_ttl else limits.max_ttl
+    match response.kind:
+        case Kind.NODATA | Kind.NXDOMAIN:
+            aliases = response.counts[0]
+            if response.negative_ttl < 0:
+                return min(BRIEF, response.least_ttl) if aliases else BRIEF
+            return min(response.negative_ttl, response.least_ttl, limits.max_negative_ttl)
+        case Kind.DANGLING:
+            return min(BRIEF, response.least_ttl)
+        case _:
+            return 0
+
+
+def ttl_cap_for(response: Response, limits: Limits) -> int:
+    """The largest TTL a client may be told, seconds. For a negative response that is its lifetime (RFC 2308 section 5)."""
+    return limits.max_ttl if response.kind is Kind.POSITIVE else lifetime_for(response, limits)

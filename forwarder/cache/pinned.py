@@ -1,0 +1,53 @@
+"""Names pinned by the operator: answered from memory, whoever else may know them.
+
+Pure. Always holds: a pinned name exists, so a type it has no records of is NODATA, never NXDOMAIN, and never asked upstream. What
+was pinned is replaced as a whole.
+"""
+
+import struct
+from collections.abc import Iterable
+
+from forwarder.wire.message import CLASS_IN, Qtype, Query
+from forwarder.wire.records import TO_QNAME, Kind, Response
+
+_write_fixed = struct.Struct("!HHIH").pack
+
+
+class PinnedNames:
+    """Responses by name and type, built when the names were pinned."""
+
+    __slots__ = ("_names", "turn")
+
+    def __init__(self) -> None:
+        self._names: dict[bytes, dict[int, Response]] = {}
+        self.turn = 0
+        """Which address comes first in the next response."""
+
+    def replace(self, records: Iterable[tuple[bytes, int, int, list[bytes]]]) -> None:
+        """Pin these and nothing else: (owner in lower-cased wire form, type, TTL in seconds, RDATA of each record)."""
+        names: dict[bytes, dict[int, Response]] = {}
+        for name, qtype, ttl, rdatas in records:
+            names.setdefault(name, {})[qtype] = _response_for(name, qtype, ttl, rdatas)
+        self._names = names
+
+    def get(self, query: Query) -> Response | None:
+        """The response for a pinned name; None for any other."""
+        types = self._names.get(query.name)
+        if types is None:
+            return None
+        self.turn += 1
+        return types.get(query.qtype) or _response_for(query.name, query.qtype, 0, [])
+
+
+def _response_for(name: bytes, qtype: int, ttl: int, rdatas: list[bytes]) -> Response:
+    message = bytearray(12) + name + struct.pack("!HH", qtype, CLASS_IN)
+    offsets = []
+    for rdata in rdatas:
+        offsets.append(len(message) + 6)
+        message += TO_QNAME + _write_fixed(qtype, CLASS_IN, ttl, len(rdata)) + rdata
+    several = len(rdatas) > 1 and qtype in {Qtype.A, Qtype.AAAA}
+    return Response(
+        message=bytes(message), kind=Kind.POSITIVE if rdatas else Kind.NODATA, rcode=0, counts=(len(rdatas), 0, 0),
+        ttl_offsets=tuple(offsets), rotatable=tuple(offset + 6 for offset in offsets) if several else (),
+        least_ttl=ttl, most_ttl=ttl, negative_ttl=-1, is_authentic=False,
+    )  # fmt: skip

@@ -1,0 +1,127 @@
+"""What a person types: the commands, their help and their exit status.
+
+Never shows a traceback for what an operator can mend. Always holds: 0 it went well, 1 the thing asked for failed, 2 the command
+line or the configuration is wrong; what was asked for goes to stdout, complaints go to stderr.
+"""
+
+import argparse
+import sys
+from collections.abc import Sequence
+from typing import NoReturn
+
+from forwarder import config_file, supervisor
+from forwarder.errors import ConfigError, ListenError
+from forwarder.observe import metrics
+
+WELL, FAILED, WRONG = 0, 1, 2
+RESOLV_CONF = "/etc/resolv.conf"
+"""Whose nameservers are asked when the command line names neither a configuration nor an upstream."""
+
+HELP = """\
+usage: forwarder run [--config FILE] [--listen ADDR]... [--upstream ADDR]...
+       forwarder check FILE
+       forwarder --help | --version
+
+A caching DNS forwarder for one node: answers from memory, or asks an upstream.
+
+  run      serve until SIGTERM or Ctrl-C
+  check    print the effective configuration, every default included, or
+           everything that is wrong with it
+
+Options of run, stronger than the configuration:
+  --config FILE       configuration in YAML; without it all is as by default,
+                      and the nameservers of /etc/resolv.conf are asked
+  --listen ADDR       listen here, UDP and TCP: 127.0.0.1:5300 (the default),
+                      [::1]:53; repeat it for more addresses
+  --upstream ADDR     ask this server: 192.0.2.53, [2001:db8::53]:53, or those
+                      of a resolv.conf file: /etc/resolv.conf; repeatable
+
+Exit status: 0 well, 1 what was asked for failed (an address is taken, say),
+2 the command line or the configuration is wrong.
+
+Try:  dig @127.0.0.1 -p 5300 example.com
+"""
+
+
+class Arguments(argparse.Namespace):
+    """The command line, read."""
+
+    version: bool
+    command: str | None
+    file: str
+    config: str | None
+    listen: list[str]
+    upstream: list[str]
+
+
+class Parser(argparse.ArgumentParser):
+    """Says what is wrong in one line."""
+
+    def error(self, message: str) -> NoReturn:
+        """End with status 2."""
+        self.exit(WRONG, f"forwarder: {message} (forwarder --help shows all there is)\n")
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Do what the command line says; the exit status."""
+    words = sys.argv[1:] if arguments is None else arguments
+    if not {"-h", "--help"}.isdisjoint(words):
+        return _shown(HELP.rstrip("\n"))
+    try:
+        return _obeyed(parser().parse_args(words, namespace=Arguments()))
+    except ConfigError as error:
+        for problem in error.problems:
+            supervisor.say(str(problem))
+        return WRONG
+    except ListenError as error:
+        supervisor.say(str(error))
+        return FAILED
+    except KeyboardInterrupt:
+        return FAILED  # typed before there was anything to drain
+
+
+def parser() -> Parser:
+    """The reader of the command line; it ends with status 2 by itself when something is wrong."""
+    top = Parser(prog="forwarder", allow_abbrev=False, add_help=False)
+    top.add_argument("--version", action="store_true")
+    commands = top.add_subparsers(dest="command", parser_class=Parser)
+    run = commands.add_parser("run", allow_abbrev=False, add_help=False)
+    run.add_argument("--config", metavar="FILE")
+    run.add_argument("--listen", action="append", default=[], metavar="ADDR")
+    run.add_argument("--upstream", action="append", default=[], metavar="ADDR")
+    check = commands.add_parser("check", allow_abbrev=False, add_help=False)
+    check.add_argument("file", metavar="FILE")
+    return top
+
+
+def _obeyed(arguments: Arguments) -> int:
+    if arguments.version:
+        return _shown(f"forwarder {metrics.version()}")
+    if arguments.command == "run":
+        return _run(arguments)
+    if arguments.command == "check":
+        return _check(arguments.file)
+    supervisor.say("what shall it do? forwarder run, or forwarder check FILE (forwarder --help shows all there is)")
+    return WRONG
+
+
+def _run(arguments: Arguments) -> int:
+    config = config_file.load(arguments.config) if arguments.config is not None else None
+    if config is None or arguments.listen or arguments.upstream:
+        upstreams = arguments.upstream or (() if config is not None else (RESOLV_CONF,))
+        config = config_file.from_arguments(arguments.listen, upstreams, config)
+    for warning in config_file.warnings_for(config):
+        supervisor.say(warning)
+    return supervisor.run(config)
+
+
+def _check(file: str) -> int:
+    config = config_file.load(file)
+    files = supervisor.read_files(config)
+    for warning in (*config_file.warnings_for(config), *files.asked.warnings):
+        supervisor.say(warning)
+    return _shown(config_file.effective_text(config).rstrip("\n"))
+
+
+def _shown(text: str) -> int:
+    return WELL if supervisor.show(text) else FAILED

@@ -1,0 +1,75 @@
+"""Settings which this version reads and does not act upon yet.
+
+Two tables by path, `[]` standing for every entry of a list. Always holds: where passing over a setting would make an answer
+wrong or a host less safe, it is refused; where only speed or a view is lost, it is accepted and `warnings_for` says so. A
+feature that arrives takes its row with it.
+"""
+
+from collections.abc import Iterator
+
+from forwarder.config import Config, stale_timer_for
+
+REFUSED: dict[str, tuple[tuple[object, ...], str]] = {
+    "listen.workers": ((1,), "there is one worker: write 1"),
+    "zones[].transport": (("udp", "tcp"), "write udp or tcp"),
+    "zones[].ca_file": ((None,), "it belongs to transport: tls, leave it out"),
+    "zones[].on_failure": (("servfail",), "write servfail"),
+    "zones[].drop_aaaa": ((False,), "write false"),
+    "cache.snapshot": ((None,), "write none: the cache begins empty"),
+    "observe.query_log": (("off",), "write off: no query is logged"),
+    "observe.query_log_file": ((None,), "no query is logged, leave it out"),
+    "observe.coredns_names": ((False,), "write false, and use the names at /metrics"),
+    "node.intercept": (((),), "name the address under listen.addresses and point the clients to it"),
+}
+"""Path -> the values that are taken, and what to write instead of others."""
+
+IDLE: dict[str, tuple[object, str]] = {
+    "cluster_domain": (None, "no search path is answered on the node"),
+    "search.domains": ((), "no search path is answered on the node"),
+    "search.nxdomain_cut": (True, "no search path is answered on the node"),
+    "zones[].policy": ("ordered", "upstreams are asked in the order written"),
+    "answering.client_response_timer": (0.4, "no stale answers are given"),
+    "cache.maximum_stale_timer": (3600.0, "no stale answers are given"),
+    "cache.stale_answer_ttl": (30.0, "no stale answers are given"),
+    "cache.failure_recheck_timer": (5.0, "no stale answers are given"),
+    "cache.prefetch": (True, "answers are fetched when they are asked for"),
+    "observe.control": ("auto", "there is no control socket"),
+    "observe.top_names": (True, "names are not counted"),
+    "node.interface": ("forwarder0", "interfaces are not set up"),
+    "node.rules": ("auto", "firewall rules are not written"),
+}
+"""Path -> the default, and what happens whatever is written."""
+
+
+def refusals(config: Config) -> Iterator[tuple[str, str]]:
+    """Settings that ask for what this version cannot do: path and sentence."""
+    for pattern, (taken, instead) in REFUSED.items():
+        for path, value in _settings_at(config, pattern):
+            if value not in taken:
+                yield path, f"is not available in this version: {instead}"
+
+
+def warnings_for(config: Config) -> tuple[str, ...]:
+    """Settings that differ from their default and change nothing in this version, a sentence for each."""
+    found = [
+        f"{path} has no effect in this version: {instead}"
+        for pattern, (default, instead) in IDLE.items()
+        for path, value in _settings_at(config, pattern)
+        if value != default
+    ]
+    found += [
+        f"zones[{number}].maximum_stale_timer has no effect in this version: no stale answers are given"
+        for number, zone in enumerate(config.zones)
+        if zone.maximum_stale_timer != stale_timer_for(zone.zone, config.cache, config.cluster_domain)
+    ]
+    return tuple(found)
+
+
+def _settings_at(config: Config, pattern: str) -> Iterator[tuple[str, object]]:
+    """Path and value of the settings this pattern names."""
+    section, _, key = pattern.rpartition(".")
+    if section == "zones[]":
+        for number, zone in enumerate(config.zones):
+            yield f"zones[{number}].{key}", getattr(zone, key)
+    else:
+        yield pattern, getattr(getattr(config, section) if section else config, key)

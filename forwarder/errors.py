@@ -1,0 +1,51 @@
+"""Every error of our own, and what becomes of it.
+
+    ForwarderError
+    ├── WireError       bytes that are no DNS message: dropped or FORMERR (a client's), the
+    │                   attempt ends (an upstream's); never leaves the process
+    ├── ConfigError     command line, configuration or a file it names is wrong: all problems
+    │                   printed, exit status 2
+    └── ListenError     a configured address cannot be bound: exit status 1
+
+Nothing here imports anything; everything may import this.
+"""
+
+from dataclasses import dataclass
+
+
+class ForwarderError(Exception):
+    """The root: what we raise on purpose. Anything else that surfaces is a defect."""
+
+
+class WireError(ForwarderError):
+    """Bytes from the network are not the DNS message they should be (RFC 1035 section 4)."""
+
+    def __init__(self, what: str, rcode: int | None = None) -> None:
+        super().__init__(what)
+        self.rcode = rcode
+        """The RCODE a client is told, or None: silence."""
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """One thing that is wrong with the configuration, and the mend."""
+
+    where: str
+    """The file and the path in it: `config.yaml: zones[1].upstreams[0]`."""
+    what: str
+    """What is wrong and what to write instead, in one sentence."""
+
+    def __str__(self) -> str:
+        return f"{self.where}: {self.what}"
+
+
+class ConfigError(ForwarderError):
+    """The configuration is wrong: every problem found, not only the first."""
+
+    def __init__(self, problems: tuple[Problem, ...]) -> None:
+        super().__init__("\n".join(str(problem) for problem in problems))
+        self.problems = problems
+
+
+class ListenError(ForwarderError):
+    """An address cannot be listened on: taken, not local, or not permitted."""

@@ -1,0 +1,96 @@
+"""What the supervisor and a worker say to each other, over one socket pair.
+
+Each message is one datagram of a SOCK_SEQPACKET pair, msgpack inside, so that a message arrives whole or not at all. The
+worker reads no file: all it needs to know comes this way. Always holds: the first message to a worker is `Begin`, its first
+answer is `Serving`.
+"""
+
+import msgspec
+
+
+class PinnedRecords(msgspec.Struct, frozen=True, array_like=True):
+    """The records of one pinned name and type."""
+
+    name: bytes
+    """Owner, lower-cased wire form (`\\x05hello\\x04test\\x00`)."""
+    qtype: int
+    ttl: int
+    """Seconds."""
+    rdatas: list[bytes]
+    """RDATA of each record, no compression inside; empty: the name exists and has no such records."""
+
+
+class Pinned(msgspec.Struct, frozen=True, tag=True):
+    """Names the operator pinned, all of them: replaces what was pinned before."""
+
+    records: list[PinnedRecords]
+
+
+class ZoneUpstreams(msgspec.Struct, frozen=True, array_like=True):
+    """Whom to ask for one zone, in the order written; same order of zones as in the configuration."""
+
+    zone: str
+    addresses: list[str]
+    """`192.0.2.1:53`, `[2001:db8::1]:53`; resolv.conf files already read."""
+
+
+class Upstreams(msgspec.Struct, frozen=True, tag=True):
+    """The upstreams of every zone: replaces those before."""
+
+    zones: list[ZoneUpstreams]
+    """In the order of the configuration."""
+
+    def names(self) -> list[str]:
+        """Each address once, in order of appearance: its place is its row in the counters, on both sides."""
+        return list(dict.fromkeys(address for zone in self.zones for address in zone.addresses))
+
+
+class Begin(msgspec.Struct, frozen=True, tag=True):
+    """Serve: the first message to a worker. The sockets are inherited under the numbers given here."""
+
+    config: bytes
+    """The effective configuration as `config.to_json` wrote it."""
+    udp: list[int]
+    """File descriptors of bound UDP sockets, non-blocking."""
+    tcp: list[int]
+    """File descriptors of listening TCP sockets, non-blocking."""
+    counters: int
+    """File descriptor of the memory map of `observe.counters`."""
+    pinned: Pinned
+    upstreams: Upstreams
+
+
+class Drain(msgspec.Struct, frozen=True, tag=True):
+    """Answer what is in progress, take nothing new, leave with exit status 0."""
+
+
+class Serving(msgspec.Struct, frozen=True, tag=True):
+    """The worker's first answer: its doors are open."""
+
+    pid: int
+
+
+Order = Begin | Pinned | Upstreams | Drain
+Report = Serving
+
+MAX_MESSAGE_SIZE = 4 << 20
+"""Octets of one message; a hosts file of 50,000 names takes 3 MiB. The socket buffers are set to hold it."""
+
+_order_decoder: msgspec.msgpack.Decoder[Order] = msgspec.msgpack.Decoder(Order)
+_report_decoder: msgspec.msgpack.Decoder[Report] = msgspec.msgpack.Decoder(Report)
+_encoder = msgspec.msgpack.Encoder()
+
+
+def written(message: Order | Report) -> bytes:
+    """A message as bytes, for either direction."""
+    return _encoder.encode(message)
+
+
+def read_order(data: bytes) -> Order:
+    """What the supervisor says; raises msgspec.DecodeError on anything else, which is a defect of ours."""
+    return _order_decoder.decode(data)
+
+
+def read_report(data: bytes) -> Report:
+    """What a worker says; raises msgspec.DecodeError on anything else, which is a defect of ours."""
+    return _report_decoder.decode(data)

@@ -1,0 +1,101 @@
+"""The counters: one flat shared memory map of 64-bit integers, written by one worker.
+
+The worker does `slots[INDEX] += 1` and nothing else; the supervisor maps the same memory and reads it whenever
+somebody scrapes. Always holds: one map has one writer, every slot only grows (gauges excepted, named so below), and the
+layout depends on nothing but this file, so that both sides agree without talking.
+
+Answers are counted once, in a matrix of (door, type, source, rcode): `forwarder_queries_total` and
+`forwarder_responses_total` are two sums over it. Times are whole microseconds.
+"""
+
+import mmap
+from bisect import bisect_left
+
+TRANSPORTS = ("udp", "tcp")
+FAMILIES = ("ipv4", "ipv6")
+DOORS = tuple((transport, family) for transport in TRANSPORTS for family in FAMILIES)
+TYPE_NAMES = {
+    1: "A", 28: "AAAA", 12: "PTR", 33: "SRV", 16: "TXT", 65: "HTTPS", 15: "MX", 2: "NS",
+    6: "SOA", 5: "CNAME", 35: "NAPTR", 43: "DS", 255: "ANY",
+}  # fmt: skip
+TYPES = (*TYPE_NAMES.values(), "other")
+TYPE_INDEX = {number: index for index, number in enumerate(TYPE_NAMES)}
+"""QTYPE -> its row; a type that is not here counts as the last one, `other`."""
+SOURCES = ("exact", "answers", "denial", "hosts", "stale", "failure", "upstream", "policy")
+EXACT, ANSWERS, DENIAL, HOSTS, STALE, FAILURE, UPSTREAM, POLICY = range(len(SOURCES))
+RCODES = (
+    "NOERROR", "FORMERR", "SERVFAIL", "NXDOMAIN", "NOTIMP", "REFUSED", "YXDOMAIN", "YXRRSET",
+    "NXRRSET", "NOTAUTH", "NOTZONE", "11", "12", "13", "14", "15", "BADVERS",
+)  # fmt: skip
+
+PER_SOURCE = len(RCODES)
+PER_TYPE = len(SOURCES) * PER_SOURCE
+PER_DOOR = len(TYPES) * PER_TYPE
+
+SECONDS_BUCKETS = (
+    10e-6, 25e-6, 50e-6, 100e-6, 250e-6, 500e-6, 1e-3, 2.5e-3, 5e-3, 10e-3, 25e-3, 50e-3, 100e-3,
+    250e-3, 500e-3, 1.0, 1.8, 5.0,
+)  # fmt: skip
+"""Upper bounds, seconds: 10 us is a hit on a fast core, 1.8 s the deadline, 5 s what a resolver waits."""
+MICROSECOND_BUCKETS = tuple(round(bound * 1e6) for bound in SECONDS_BUCKETS)
+PER_HISTOGRAM = len(SECONDS_BUCKETS) + 2
+"""One slot per bucket (not cumulative), one for what is above them all, one for the sum."""
+
+MAX_UPSTREAMS = 64
+"""Rows for upstreams; one beyond shares the last row. resolv.conf holds three, a zone seldom more."""
+UPSTREAM_TRANSPORTS = ("udp", "tcp", "tls")
+FAILURE_REASONS = ("timeout", "network", "malformed", "servfail", "refused", "formerr", "notimp", "other")
+
+CACHE_KINDS = ("exact", "positive", "negative")
+
+# The map, from its first slot to its last.
+HISTOGRAMS_AT = len(DOORS) * PER_DOOR
+UPSTREAMS_AT = HISTOGRAMS_AT + len(SOURCES) * PER_HISTOGRAM
+QUERIES_IN_ROW = 0
+FAILURES_IN_ROW = QUERIES_IN_ROW + len(UPSTREAM_TRANSPORTS)
+SECONDS_IN_ROW = FAILURES_IN_ROW + len(FAILURE_REASONS)
+MISMATCHED_IN_ROW = SECONDS_IN_ROW + PER_HISTOGRAM
+UP_IN_ROW = MISMATCHED_IN_ROW + 1  # gauge
+CONNECTIONS_IN_ROW = UP_IN_ROW + 1  # gauge
+PER_UPSTREAM = CONNECTIONS_IN_ROW + 1
+CACHE_ENTRIES_AT = UPSTREAMS_AT + MAX_UPSTREAMS * PER_UPSTREAM  # gauges
+CACHE_BYTES = CACHE_ENTRIES_AT + len(CACHE_KINDS)  # gauge
+CACHE_EVICTIONS = CACHE_BYTES + 1
+COALESCED = CACHE_EVICTIONS + 1
+DEADLINE_MISSED = COALESCED + 1
+REFUSED_CLIENTS = DEADLINE_MISSED + 1
+MALFORMED_QUERIES = REFUSED_CLIENTS + 1
+IN_PROGRESS = MALFORMED_QUERIES + 1  # gauge
+TCP_CONNECTIONS = IN_PROGRESS + 1  # gauge
+SIZE = TCP_CONNECTIONS + 1
+
+
+def door_row(transport: str, family: str) -> int:
+    """The first slot of the answers that leave through this door."""
+    return DOORS.index((transport, family)) * PER_DOOR
+
+
+def kind_for(qtype: int, source: int, rcode: int) -> int:
+    """The slot within a door's rows for one answer: QTYPE, SOURCES index, RCODE (0-16)."""
+    return TYPE_INDEX.get(qtype, len(TYPES) - 1) * PER_TYPE + source * PER_SOURCE + rcode
+
+
+def upstream_row(number: int) -> int:
+    """The first slot of an upstream, numbered in the order in which the supervisor named them."""
+    return UPSTREAMS_AT + min(number, MAX_UPSTREAMS - 1) * PER_UPSTREAM
+
+
+def mapped(descriptor: int) -> memoryview:
+    """The counters behind a memfd of at least SIZE * 8 octets, as 64-bit unsigned slots, shared with whoever maps it too."""
+    return memoryview(mmap.mmap(descriptor, SIZE * 8)).cast("Q")
+
+
+def private() -> memoryview:
+    """Counters nobody else sees: for tests and tools."""
+    return memoryview(bytearray(SIZE * 8)).cast("Q")
+
+
+def observe_microseconds(slots: memoryview, histogram: int, microseconds: int, times: int = 1) -> None:
+    """Add `times` observations of the same duration to the histogram that starts at this slot."""
+    slots[histogram + bisect_left(MICROSECOND_BUCKETS, microseconds)] += times
+    slots[histogram + PER_HISTOGRAM - 1] += microseconds * times

@@ -1,0 +1,157 @@
+"""The pages for scrapers and probes: /metrics, /health and /ready, on a socket the supervisor bound.
+
+Never changes anything: GET and HEAD only, no body is read. Always holds: signals stay the supervisor's, no line is logged per
+query of a page, and a page that is broken or a client that is slow costs the DNS side nothing.
+"""
+
+import asyncio
+import contextlib
+import socket
+from collections.abc import Iterator, Sequence
+from typing import Protocol
+
+import uvicorn
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
+from starlette.routing import Route
+from uvicorn.protocols.http.h11_impl import H11Protocol
+
+from forwarder.observe import metrics
+
+HEADERS = [
+    ("cache-control", "no-store"),
+    ("content-security-policy", "default-src 'none'; frame-ancestors 'none'"),
+    ("cross-origin-resource-policy", "same-origin"),
+    ("referrer-policy", "no-referrer"),
+    ("x-content-type-options", "nosniff"),
+]
+"""Of every response, errors included: figures for scrapers, nothing for browsers to keep, frame or guess at."""
+
+MAX_CONNECTIONS = 64
+"""A node has two or three scrapers and probes; above this 503, so that file descriptors stay for DNS."""
+MAX_CONNECTION_SECONDS = 30.0
+"""A page takes milliseconds; whoever sends its header octet by octet is cut off."""
+MAX_HEADER_SIZE = 16 << 10
+"""Octets before the header must have ended; scrapers send 300."""
+WELL, UNAVAILABLE = 200, 503
+END_SECONDS = 1
+"""What a page in progress gets when the daemon ends: less than the 3 s of the whole."""
+
+
+class ShownWorker(Protocol):
+    """One worker as /health tells of it."""
+
+    number: int
+    serving: bool
+    restarts: int
+
+    @property
+    def pid(self) -> int | None:
+        """None while it waits to be started again."""
+
+
+class Shown(Protocol):
+    """The daemon as the pages see it."""
+
+    slots: memoryview
+    """The counters, as `observe.counters` lays them out."""
+    upstreams: tuple[str, ...]
+    """In the order of their rows."""
+
+    def workers(self) -> Sequence[ShownWorker]:
+        """Every worker, those that wait to be started again included."""
+
+    def is_ready(self) -> bool:
+        """Whether queries were answered at least once, and the end is not near."""
+
+    def receive_drops(self) -> int:
+        """Datagrams lost at the receive queues."""
+
+
+def application(shown: Shown) -> Starlette:
+    """The pages as an ASGI application."""
+
+    def figures() -> metrics.Figures:
+        restarted = sum(worker.restarts for worker in shown.workers())
+        return metrics.Figures(workers_restarted=restarted, receive_drops=shown.receive_drops())
+
+    collector = metrics.Collector(shown.slots, shown.upstreams, figures)
+
+    async def show_metrics(_: Request) -> Response:
+        return Response(metrics.rendered(collector), headers={"content-type": metrics.CONTENT_TYPE})
+
+    async def show_health(_: Request) -> Response:
+        workers = shown.workers()
+        well = any(worker.serving for worker in workers)
+        described = [
+            {"number": worker.number, "pid": worker.pid, "serving": worker.serving, "restarts": worker.restarts}
+            for worker in workers
+        ]
+        body = {"status": "serving" if well else "not serving", "workers": described}
+        return JSONResponse(body, status_code=WELL if well else UNAVAILABLE)
+
+    async def show_ready(_: Request) -> Response:
+        ready = shown.is_ready()
+        return JSONResponse({"status": "ready" if ready else "not ready"}, status_code=WELL if ready else UNAVAILABLE)
+
+    routes = [
+        Route("/metrics", show_metrics, methods=["GET"]),
+        Route("/health", show_health, methods=["GET"]),
+        Route("/ready", show_ready, methods=["GET"]),
+    ]
+    pages = Starlette(routes=routes)
+    pages.router.redirect_slashes = False  # a redirect would repeat the Host header of whoever asked
+    return pages
+
+
+async def serve(bound: socket.socket, shown: Shown, ending: asyncio.Event) -> None:
+    """Serve the pages on a listening socket until `ending` is set; the socket is closed then."""
+    config = uvicorn.Config(
+        application(shown),
+        http=_BoundedConnection,
+        ws="none",
+        lifespan="off",
+        interface="asgi3",
+        log_config=None,
+        log_level="error",
+        access_log=False,
+        proxy_headers=False,
+        server_header=False,
+        headers=HEADERS,
+        limit_concurrency=MAX_CONNECTIONS,
+        timeout_graceful_shutdown=END_SECONDS,
+        h11_max_incomplete_event_size=MAX_HEADER_SIZE,
+    )
+    server = _Server(config)
+    serving = asyncio.create_task(server.serve(sockets=[bound]))
+    ended = asyncio.create_task(ending.wait())
+    try:
+        await asyncio.wait({serving, ended}, return_when=asyncio.FIRST_COMPLETED)
+        server.should_exit = True
+        await serving
+    finally:
+        ended.cancel()
+
+
+class _Server(uvicorn.Server):
+    """Leaves the signals to the supervisor, which drains the workers."""
+
+    @contextlib.contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        yield
+
+
+class _BoundedConnection(H11Protocol):
+    """A connection that ends after MAX_CONNECTION_SECONDS, whatever its client does."""
+
+    _cut_off: asyncio.TimerHandle | None = None
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override] # as H11Protocol declares it
+        super().connection_made(transport)
+        self._cut_off = self.loop.call_later(MAX_CONNECTION_SECONDS, transport.abort)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        if self._cut_off is not None:
+            self._cut_off.cancel()
+        super().connection_lost(exc)

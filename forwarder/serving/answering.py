@@ -1,0 +1,180 @@
+"""THE RECIPE: how a query gets its response, in the order in which it happens.
+
+    the exact cache       the door asks it itself, `recall`: a hit parses nothing
+    at_once               refusals, pinned names, the answers cache; or the parsed query, for
+    ask                   join a question in progress, or begin one and run
+    after_asking          zone -> upstream -> store -> reply to all who wait
+
+Always holds: a query of a permitted client gets exactly one response, at the deadline at the latest; what is sent is counted once.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from forwarder.cache.answers import AnswerCache
+from forwarder.cache.exact import ExactCache
+from forwarder.cache.lifetime import Limits
+from forwarder.cache.pinned import PinnedNames
+from forwarder.errors import WireError
+from forwarder.observe.counters import (
+    ANSWERS,
+    DEADLINE_MISSED,
+    EXACT,
+    FAILURE,
+    HISTOGRAMS_AT,
+    HOSTS,
+    MALFORMED_QUERIES,
+    PER_HISTOGRAM,
+    POLICY,
+    UPSTREAM,
+    kind_for,
+    observe_microseconds,
+)
+from forwarder.serving.coalescing import Asker, Coalescing, Door, InProgress
+from forwarder.serving.policy import Ruling, not_in_memory, not_permitted, ruling_on
+from forwarder.upstream.waiting import step
+from forwarder.upstream.zones import Unanswered, Zones
+from forwarder.wire.edns import ExtendedError
+from forwarder.wire.fitting import fitted, response_opt
+from forwarder.wire.message import RD, Query, Rcode, bare_response, is_truncated, own_response, parse_query
+from forwarder.wire.records import Response
+
+LARGEST = 65535
+"""Octets of a response over TCP."""
+OVERLOADED = Unanswered(ExtendedError.NO_REACHABLE_AUTHORITY, "too many questions in progress")
+INTERRUPTED = Unanswered(ExtendedError.NO_REACHABLE_AUTHORITY, "the asking was interrupted")
+
+
+@dataclass(frozen=True, slots=True)
+class Memory:
+    """What is answered from."""
+
+    exact: ExactCache
+    pinned: PinnedNames
+    answers: AnswerCache
+
+
+@dataclass(frozen=True, slots=True)
+class Terms:
+    """What the configuration says about answering."""
+
+    deadline: float
+    """Seconds from the receipt of a query to its response."""
+    max_udp_size: int
+    """Octets."""
+    limits: dict[int, Limits]
+    """By `Zone.number`."""
+
+
+class Answering:
+    """The recipe, with its ingredients."""
+
+    __slots__ = ("_coalescing", "_terms", "clock", "counts", "memory", "zones")
+
+    def __init__(
+        self, memory: Memory, coalescing: Coalescing, zones: Zones, terms: Terms, counts: memoryview, clock: Callable[[], float]
+    ) -> None:
+        self.zones = zones
+        self.memory = memory
+        self._coalescing = coalescing
+        self._terms = terms
+        self.counts = counts
+        self.clock = clock
+
+    def at_once(self, message: bytes, door: Door, now: float) -> bytes | Query | None:
+        """The response, where no upstream is needed; the query, where one is; None where silence is right."""
+        try:
+            query = parse_query(message)
+        except WireError as problem:
+            return self._unreadable(message, problem, door)
+        memory = self.memory
+        ruling = ruling_on(query, self._terms.max_udp_size)
+        if ruling is not None:
+            return self._ruled(ruling, query, door, now)
+        pinned = memory.pinned.get(query)
+        if pinned is not None:
+            response = self._fitted(pinned, query, door, turn=memory.pinned.turn)
+            self._count(query, door, HOSTS, pinned.rcode, self.clock() - now)
+            return response
+        answer = memory.answers.fresh(query.key, now)
+        if answer is None:
+            if query.flags & RD:
+                return query
+            return self._ruled(not_in_memory(query, self._terms.max_udp_size), query, door, now)
+        known = answer.response
+        answer.turn += 1
+        response = self._fitted(known, query, door, age=answer.age(now), turn=answer.turn)
+        if query.is_plain and len(response) <= self._udp_limit(query) and not is_truncated(response):
+            memory.exact.put(message, response, kind_for(query.qtype, EXACT, known.rcode), answer)
+        self._count(query, door, ANSWERS, known.rcode, self.clock() - now)
+        return response
+
+    def ask(self, query: Query, door: Door, peer: object, now: float) -> None:
+        """Have the question answered by an upstream; the door hears of it by `reply`."""
+        asker = Asker(query, door, peer, now)
+        progress = self._coalescing.admit(asker, now + self._terms.deadline)
+        if progress is None:
+            self._reply(asker, OVERLOADED, now)
+        elif len(progress.askers) == 1:
+            step(self.after_asking(progress))
+
+    async def after_asking(self, progress: InProgress) -> None:
+        """The second half of the recipe, once per question in progress."""
+        query = progress.query
+        zone = self.zones.for_name(query.name)
+        outcome: Response | Unanswered = INTERRUPTED
+        now = progress.until
+        try:
+            outcome = await zone.ask(query, progress.until)
+            now = self.clock()
+            if isinstance(outcome, Response):
+                outcome = self.memory.answers.put(query.key, outcome, self._terms.limits[zone.number], now)
+        finally:
+            for asker in self._coalescing.end(progress):
+                self._reply(asker, outcome, now)
+
+    def refuse(self, message: bytes, door: Door, now: float) -> bytes | None:
+        """The response to a client outside `listen.allow`, over TCP; None where silence is right."""
+        try:
+            query = parse_query(message)
+        except WireError as problem:
+            return self._unreadable(message, problem, door)
+        return self._ruled(not_permitted(query, self._terms.max_udp_size), query, door, now)
+
+    def _reply(self, asker: Asker, outcome: Response | Unanswered, now: float) -> None:
+        """Send what came of it, unless the client has stopped waiting."""
+        query, door = asker.query, asker.door
+        elapsed = now - asker.received_at
+        if elapsed > self._terms.deadline:
+            self.counts[DEADLINE_MISSED] += 1
+            door.reply(asker.peer, b"")
+        elif isinstance(outcome, Response):
+            self._count(query, door, UPSTREAM, outcome.rcode, elapsed)
+            door.reply(asker.peer, self._fitted(outcome, query, door))
+        else:
+            self._count(query, door, FAILURE, Rcode.SERVFAIL, elapsed)
+            udp_size = self._terms.max_udp_size
+            door.reply(asker.peer, own_response(query, Rcode.SERVFAIL, udp_size, outcome.error, outcome.text))
+
+    def _fitted(self, response: Response, query: Query, door: Door, *, age: int = 0, turn: int = 0) -> bytes:
+        opt = response_opt(query, self._terms.max_udp_size)
+        return fitted(response, query, LARGEST if door.is_stream else self._udp_limit(query), opt, age=age, turn=turn)
+
+    def _udp_limit(self, query: Query) -> int:
+        return min(query.udp_size, self._terms.max_udp_size)
+
+    def _ruled(self, ruling: Ruling, query: Query, door: Door, now: float) -> bytes:
+        self._count(query, door, POLICY, ruling.rcode, self.clock() - now)
+        return ruling.message
+
+    def _unreadable(self, message: bytes, problem: WireError, door: Door) -> bytes | None:
+        self.counts[MALFORMED_QUERIES] += 1
+        if problem.rcode is None:
+            return None
+        self.counts[door.row + kind_for(0, POLICY, problem.rcode)] += 1
+        return bare_response(message, problem.rcode)
+
+    def _count(self, query: Query, door: Door, source: int, rcode: int, elapsed: float) -> None:
+        counts = self.counts
+        counts[door.row + kind_for(query.qtype, source, rcode)] += 1
+        observe_microseconds(counts, HISTOGRAMS_AT + source * PER_HISTOGRAM, int(elapsed * 1e6))

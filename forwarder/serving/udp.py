@@ -1,0 +1,121 @@
+"""The door for datagrams: what waits is taken in one call, hits are answered in the same call, in place.
+
+A response from the exact cache is written over the query it answers, behind the ID, and the kernel's own address goes back with it.
+Always holds: a response goes to where its query came from, from the address that was asked; nobody outside `listen.allow` gets one;
+none is longer than `max_udp_size`.
+"""
+
+import socket
+
+from forwarder.observe.counters import EXACT, HISTOGRAMS_AT, PER_HISTOGRAM, REFUSED_CLIENTS, observe_microseconds
+from forwarder.serving.allow import AllowedClients
+from forwarder.serving.answering import Answering
+from forwarder.serving.datagrams import ADDRESS, BATCH, Datagrams
+from forwarder.upstream.turn import Turn
+from forwarder.wire.message import Query
+
+ADDRESS_IN_SOCKADDR = {socket.AF_INET: slice(4, 8), socket.AF_INET6: slice(8, 24)}
+PORT_IN_SOCKADDR = slice(2, 4)
+NO_PORT = b"\0\0"
+EXACT_HISTOGRAM = HISTOGRAMS_AT + EXACT * PER_HISTOGRAM
+
+Peer = tuple[bytes, bytes]
+
+
+class UdpDoor:
+    """One bound socket."""
+
+    __slots__ = (
+        "_address", "_allowed", "_answering", "_begin", "_clock", "_counts", "_incoming", "_outgoing", "_recall", "_replies", "_turn", "is_stream",
+        "row",
+    )  # fmt: skip
+
+    def __init__(
+        self, endpoint: socket.socket, answering: Answering, allowed: AllowedClients, turn: Turn, row: int, max_udp_size: int
+    ) -> None:
+        self.row = row
+        self.is_stream = False
+        self._answering = answering
+        self._allowed = None if allowed.everybody else allowed
+        self._turn = turn
+        self._clock, self._counts = answering.clock, answering.counts
+        self._begin, self._recall = answering.memory.exact.begin, answering.memory.exact.recall
+        self._address = ADDRESS_IN_SOCKADDR[socket.AddressFamily(endpoint.family)]
+        is_wildcard = endpoint.getsockname()[0] in {"0.0.0.0", "::"}  # noqa: S104 - asked, not bound
+        self._incoming = Datagrams(endpoint, max_udp_size, with_control=is_wildcard)
+        self._outgoing = Datagrams(endpoint, max_udp_size, with_control=is_wildcard)
+        self._replies: list[tuple[Peer, bytes]] = []
+
+    def on_readable(self) -> None:
+        """Take a batch of queries: answer what memory answers, have the rest asked. The loop calls again if more wait."""
+        incoming = self._incoming
+        sizes = incoming.receive()
+        if not sizes:
+            return
+        now = self._clock()
+        self._begin(now)
+        octets, stride, out_sizes = incoming.octets, incoming.stride, incoming.sizes
+        recall, counts, row, allowed = self._recall, self._counts, self.row, self._allowed
+        incoming.forget_interfaces(len(sizes))
+        hits = first = place = start = 0
+        for size in sizes:
+            known = recall(octets[start + 2 : start + size])
+            if known is not None and (allowed is None or self._permits(place)):
+                response, slot = known
+                end = start + 2 + len(response)
+                octets[start + 2 : end] = response
+                out_sizes[place] = end - start
+                counts[row + slot] += 1
+                hits += 1
+            else:
+                if first < place:
+                    incoming.send(first, place - first)
+                first = place + 1
+                self._at_length(place, octets[start : start + size], now)
+            place += 1
+            start += stride
+        if first < place:
+            incoming.send(first, place - first)
+        incoming.reset(place)
+        if hits:
+            observe_microseconds(counts, EXACT_HISTOGRAM, int((self._clock() - now) * 1e6), hits)
+        self._turn.end()
+
+    def reply(self, peer: object, message: bytes) -> None:
+        """Send a response at the end of the turn; an empty one is nothing to send."""
+        if not message:
+            return
+        if not self._replies:
+            self._turn.at_end(self._flush)
+        self._replies.append((peer, message))  # type: ignore[arg-type]  # what we gave `ask` comes back
+
+    def _at_length(self, place: int, message: bytes, now: float) -> None:
+        """A datagram that the exact cache does not know."""
+        peer = self._incoming.peer(place)
+        if peer[0][PORT_IN_SOCKADDR] == NO_PORT:
+            return
+        if not self._permits(place):
+            self._counts[REFUSED_CLIENTS] += 1
+            return
+        outcome = self._answering.at_once(message, self, now)
+        if isinstance(outcome, Query):
+            self._answering.ask(outcome, self, peer, now)
+        elif outcome is not None:
+            self.reply(peer, outcome)
+
+    def _permits(self, place: int) -> bool:
+        if self._allowed is None:
+            return True
+        start = place * ADDRESS
+        return self._allowed.permits(self._incoming.addresses[start : start + ADDRESS][self._address])
+
+    def _flush(self) -> None:
+        replies, self._replies = self._replies, []
+        outgoing = self._outgoing
+        for first in range(0, len(replies), BATCH):
+            count = 0
+            for peer, message in replies[first : first + BATCH]:
+                outgoing.put(count, peer, message)
+                count += 1
+            outgoing.send(0, count)
+

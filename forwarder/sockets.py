@@ -1,0 +1,201 @@
+"""Sockets of the daemon: bound once by the supervisor, with every option set, and kept until it ends.
+
+Never reads a datagram or accepts a connection: that is the worker's part, on the same sockets. Always holds: an address is
+either bound for UDP and for TCP, or `ListenError` says in one line why not and what to do; nothing is left open then.
+"""
+
+import contextlib
+import errno
+import socket
+import struct
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+from forwarder.config import split_address
+from forwarder.errors import ListenError
+
+# Numbers of Linux which the socket module of Python 3.11 does not name.
+SO_RCVBUFFORCE = 33
+SO_MEMINFO = 55
+IP_PKTINFO = 8
+IP_FREEBIND = 15
+IPV6_FREEBIND = 78
+
+MEMINFO_SIZE = 36
+"""Octets: SO_MEMINFO gives nine 32-bit integers."""
+MEMINFO_DROPS_AT = 32
+"""The ninth, SK_MEMINFO_DROPS: datagrams that found the receive queue full."""
+
+DNS_SETTING = "listen.addresses (--listen)"
+HTTP_SETTING = "observe.http"
+_HOLDERS = {
+    DNS_SETTING: "another forwarder or another DNS server (systemd-resolved, dnsmasq, unbound ...)",
+    HTTP_SETTING: "another forwarder or NodeLocal DNSCache perhaps",
+}
+
+TCP_BACKLOG = 1024
+"""Connections that wait while a worker is replaced; the kernel lowers it to net.core.somaxconn (4096)."""
+HTTP_BACKLOG = 16
+"""Scrapers and probes: two or three, never a crowd."""
+
+SocketAddress = tuple[str, int] | tuple[str, int, int, int] | tuple[int, bytes]
+"""What bind() takes: host and port, and for IPv6 flow information and scope."""
+
+_WHY = {
+    errno.EADDRINUSE: (
+        "already in use, by {holder}: see whose it is with `ss -ln{letter}p 'sport = :{port}'`, stop it or change {setting}"
+    ),
+    errno.EACCES: (
+        "not permitted: ports below 1024 need root or CAP_NET_BIND_SERVICE; grant it (systemd: AmbientCapabilities=), "
+        "or change {setting} to a port such as 5300"
+    ),
+    errno.EADDRNOTAVAIL: "not an address of this host: add it to an interface, or change {setting}",
+    errno.EAFNOSUPPORT: "this kernel does not speak that address family: take the address out of {setting}",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Doors:
+    """The bound sockets of all configured addresses, in the order of the configuration."""
+
+    udp: tuple[socket.socket, ...]
+    """Non-blocking, SO_REUSEPORT."""
+    tcp: tuple[socket.socket, ...]
+    """Non-blocking, listening."""
+    absent: tuple[str, ...]
+    """Addresses bound although no interface has them yet: queries reach them as soon as one does."""
+
+    def close(self) -> None:
+        """Close all of them; what waits in their queues is lost."""
+        for bound in (*self.udp, *self.tcp):
+            bound.close()
+
+
+def bind_doors(addresses: Sequence[str], receive_buffer: int) -> Doors:
+    """Bind UDP and TCP of each address (`127.0.0.1:5300`, `[::1]:53`); receive_buffer in octets. Raises ListenError."""
+    udp: list[socket.socket] = []
+    tcp: list[socket.socket] = []
+    absent: list[str] = []
+    with contextlib.ExitStack() as undo:
+        for address in addresses:
+            if not _is_local(address):
+                absent.append(address)
+            _ensure_free(address)
+            udp.append(undo.enter_context(_bound_udp(address, receive_buffer)))
+            tcp.append(undo.enter_context(_listening(address, DNS_SETTING, TCP_BACKLOG)))
+        undo.pop_all()
+    return Doors(udp=tuple(udp), tcp=tuple(tcp), absent=tuple(absent))
+
+
+def bind_http(address: str) -> socket.socket:
+    """A listening socket for the pages, `127.0.0.1:9253`. Raises ListenError."""
+    return _listening(address, HTTP_SETTING, HTTP_BACKLOG)
+
+
+def receive_drops(bound: socket.socket) -> int:
+    """Datagrams that this UDP socket lost since it was bound, because its receive queue was full (wraps at 2**32)."""
+    figures = bound.getsockopt(socket.SOL_SOCKET, SO_MEMINFO, MEMINFO_SIZE)
+    drops: int = struct.unpack_from("=I", figures, MEMINFO_DROPS_AT)[0]
+    return drops
+
+
+def _is_local(address: str) -> bool:
+    """Whether an interface of this host has the address, found out by binding it to a port the kernel chooses."""
+    host, _ = split_address(address)
+    family, sockaddr = _resolved(host, 0, "UDP", address)
+    try:
+        with socket.socket(family, socket.SOCK_DGRAM) as trial:
+            trial.bind(sockaddr)
+    except OSError as error:
+        return error.errno != errno.EADDRNOTAVAIL
+    return True
+
+
+def _ensure_free(address: str) -> None:
+    """Refuse an address that somebody holds already, also with SO_REUSEPORT, which would share it with us in silence."""
+    host, port = split_address(address)
+    family, sockaddr = _resolved(host, port, "UDP", address)
+    with _explained(address, "UDP", DNS_SETTING), socket.socket(family, socket.SOCK_DGRAM) as trial:
+        _set_address_options(trial)
+        trial.bind(sockaddr)
+
+
+def _bound_udp(address: str, receive_buffer: int) -> socket.socket:
+    host, port = split_address(address)
+    family, sockaddr = _resolved(host, port, "UDP", address)
+    with contextlib.ExitStack() as undo, _explained(address, "UDP", DNS_SETTING):
+        bound = undo.enter_context(socket.socket(family, socket.SOCK_DGRAM))
+        bound.setblocking(False)  # noqa: FBT003 - the name of the method says what is false
+        _set_address_options(bound)
+        bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+        _set_receive_buffer(bound, receive_buffer)
+        if _is_wildcard(host):
+            _tell_destination(bound)
+        bound.bind(sockaddr)
+        undo.pop_all()
+    return bound
+
+
+def _listening(address: str, setting: str, backlog: int) -> socket.socket:
+    host, port = split_address(address)
+    family, sockaddr = _resolved(host, port, "TCP", address)
+    with contextlib.ExitStack() as undo, _explained(address, "TCP", setting):
+        bound = undo.enter_context(socket.socket(family, socket.SOCK_STREAM))
+        bound.setblocking(False)  # noqa: FBT003 - the name of the method says what is false
+        _set_address_options(bound)
+        # Connections of the instance before us linger in TIME_WAIT; a listener of somebody else still means EADDRINUSE.
+        bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        bound.bind(sockaddr)
+        bound.listen(backlog)
+        undo.pop_all()
+    return bound
+
+
+def _set_address_options(unbound: socket.socket) -> None:
+    """One family per socket, and addresses that the node gets later may be bound now."""
+    if unbound.family == socket.AF_INET6:
+        unbound.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+        unbound.setsockopt(socket.IPPROTO_IPV6, IPV6_FREEBIND, 1)
+    else:
+        unbound.setsockopt(socket.IPPROTO_IP, IP_FREEBIND, 1)
+
+
+def _set_receive_buffer(unbound: socket.socket, octets: int) -> None:
+    """What waits while a worker is replaced; without CAP_NET_ADMIN the kernel grants no more than net.core.rmem_max."""
+    try:
+        unbound.setsockopt(socket.SOL_SOCKET, SO_RCVBUFFORCE, octets)
+    except PermissionError:
+        unbound.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, octets)
+
+
+def _tell_destination(unbound: socket.socket) -> None:
+    """Each datagram comes with the address it was sent to, so that the response can leave from it."""
+    if unbound.family == socket.AF_INET6:
+        unbound.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_RECVPKTINFO, 1)
+    else:
+        unbound.setsockopt(socket.IPPROTO_IP, IP_PKTINFO, 1)
+
+
+def _is_wildcard(host: str) -> bool:
+    return host in {"0.0.0.0", "::"}  # noqa: S104 - compared with, not bound
+
+
+def _resolved(host: str, port: int, transport: str, address: str) -> tuple[socket.AddressFamily, SocketAddress]:
+    """The family and socket address of a literal (`fe80::1%eth0` included); nothing is looked up."""
+    try:
+        found = socket.getaddrinfo(host, port, type=socket.SOCK_DGRAM, flags=socket.AI_NUMERICHOST)
+    except socket.gaierror as error:
+        raise ListenError(f"{address} {transport}: not an address this host understands ({error.strerror})") from error
+    return found[0][0], found[0][4]
+
+
+@contextlib.contextmanager
+def _explained(address: str, transport: str, setting: str) -> Iterator[None]:
+    """Turn what the kernel refuses into one line: which address, which transport, why, what to do."""
+    try:
+        yield
+    except OSError as error:
+        why = _WHY.get(error.errno or 0, "cannot be bound: {reason}; change {setting}")
+        letter, (_, port) = "u" if transport == "UDP" else "t", split_address(address)
+        sentence = why.format(holder=_HOLDERS[setting], letter=letter, port=port, setting=setting, reason=error.strerror)
+        raise ListenError(f"{address} {transport}: {sentence}") from error

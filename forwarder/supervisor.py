@@ -1,0 +1,301 @@
+"""The parent: binds the sockets and keeps them, starts the worker and starts it again, watches files, shows the figures.
+
+Never reads a query. Always holds: the sockets stay open whatever becomes of a worker; DNS does not wait for pages or files; a
+watched file that cannot be used is said in one line, and what was true before stays true.
+"""
+
+import asyncio
+import contextlib
+import ipaddress
+import os
+import signal
+import socket
+import sys
+from collections.abc import Coroutine, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from forwarder import config as settings
+from forwarder import link, sockets, watching, workers
+from forwarder.errors import ConfigError, Problem
+from forwarder.observe import counters, pages
+
+DRAIN_SECONDS = 2.8
+"""Between SIGTERM and the kill: longer than a question may take (1.8 s), and the whole ends within 3 s."""
+WATCH_SECONDS = 1.0
+"""A look at a file costs microseconds; a person who changed it has not typed the next command yet."""
+PAGES_WAIT_SECONDS = 1.0
+"""The pages start when the first worker serves, but no later than this: /health must tell when none does."""
+
+NO_RELOAD = "reload is not available in this version: restart to read the configuration again"
+DNS_PORT = 53
+PTR = 12
+"""RFC 1035 section 3.2.2: these names nobody wrote, they follow from the addresses."""
+
+
+@dataclass(frozen=True, slots=True)
+class Files:
+    """What the files that the configuration names say, and what they were like when they were read."""
+
+    watched: watching.Watched
+    pinned: link.Pinned
+    asked: watching.Asked
+
+
+@dataclass(frozen=True, slots=True)
+class Bound:
+    """What the daemon holds as long as it lives."""
+
+    doors: sockets.Doors
+    http: socket.socket
+    counters: int
+    """File descriptor of the counters' memory: it outlives each worker."""
+
+
+def read_files(config: settings.Config) -> Files:
+    """Read the files the configuration names. Raises ConfigError with the problems of all of them."""
+    watched = watching.Watched(config.hosts.files)  # before reading: what changes meanwhile is seen at the first look
+    problems: list[Problem] = []
+    pinned, asked = None, None
+    try:
+        pinned = watching.pinned(config)
+    except ConfigError as error:
+        problems += error.problems
+    try:
+        asked = watching.asked(config)
+    except ConfigError as error:
+        problems += error.problems
+    if pinned is None or asked is None:
+        raise ConfigError(tuple(problems))
+    return Files(watched=watched, pinned=pinned, asked=asked)
+
+
+def run(config: settings.Config, *, program: Sequence[str] = workers.WORKER_PROGRAM) -> int:
+    """Serve until a signal ends it; the exit status. Raises ConfigError and ListenError before anything runs."""
+    files = read_files(config)
+    with contextlib.ExitStack() as held:
+        doors = sockets.bind_doors(config.listen.addresses, config.listen.receive_buffer)
+        held.callback(doors.close)
+        http = held.enter_context(sockets.bind_http(config.observe.http))
+        descriptor = os.memfd_create("forwarder-counters")
+        held.callback(os.close, descriptor)
+        os.ftruncate(descriptor, counters.SIZE * 8)
+        bound = Bound(doors=doors, http=http, counters=descriptor)
+        return asyncio.run(_serve(config, files, bound, program))
+
+
+async def _serve(config: settings.Config, files: Files, bound: Bound, program: Sequence[str]) -> int:
+    return await Supervisor(config, files, bound, program).serve()
+
+
+class Supervisor:
+    """One daemon in a running asyncio loop; `pages` reads what it shows of itself."""
+
+    def __init__(self, config: settings.Config, files: Files, bound: Bound, program: Sequence[str]) -> None:
+        """Raises ConfigError when more names are pinned than the way to the worker takes."""
+        self.slots = counters.mapped(bound.counters)
+        self.upstreams = tuple(files.asked.upstreams.names())
+        self._config = config
+        self._files = files
+        self._bound = bound
+        self._pinned = files.pinned
+        self._link_capacity = workers.link_capacity()
+        self._ensure_link_holds(files.pinned)
+        self._ending = asyncio.Event()
+        self._has_served = asyncio.Event()
+        self._status = 0
+        self._beside: list[asyncio.Task[None]] = []
+        descriptors = (*(door.fileno() for door in (*bound.doors.udp, *bound.doors.tcp)), bound.counters)
+        surroundings = workers.Surroundings(
+            program=program,
+            descriptors=descriptors,
+            slots=self.slots,
+            begin=lambda: self._begin(self._pinned),
+            say=say,
+            on_serving=self._tell_serving,
+            on_giving_up=self._give_up,
+        )
+        self._worker = workers.Worker(0, surroundings)
+
+    async def serve(self) -> int:
+        """Run until a signal comes or no worker can be had; the exit status."""
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, self._end)
+        loop.add_signal_handler(signal.SIGHUP, say, NO_RELOAD)
+        for line in self._complaints():
+            say(line)
+        self._worker.start()
+        try:
+            await _passed(self._has_served, PAGES_WAIT_SECONDS)
+            self._start_beside("the pages for metrics and health", pages.serve(self._bound.http, self, self._ending))
+            self._start_beside("the watching of hosts files", self._watch_files())
+            await self._ending.wait()
+            await self._drain()
+            await asyncio.wait(self._beside)
+        finally:
+            self._worker.kill()
+        return self._status
+
+    # What the pages show.
+
+    def workers(self) -> Sequence[workers.Worker]:
+        """Every worker; one in this version."""
+        return (self._worker,)
+
+    def is_ready(self) -> bool:
+        """Whether queries were answered at least once, and the end is not near."""
+        return self._has_served.is_set() and not self._ending.is_set()
+
+    def receive_drops(self) -> int:
+        """Datagrams lost at the receive queues of all addresses."""
+        return sum(sockets.receive_drops(door) for door in self._bound.doors.udp)
+
+    # The worker.
+
+    def _begin(self, pinned: link.Pinned) -> link.Begin:
+        return link.Begin(
+            config=settings.to_json(self._config),
+            udp=[door.fileno() for door in self._bound.doors.udp],
+            tcp=[door.fileno() for door in self._bound.doors.tcp],
+            counters=self._bound.counters,
+            pinned=pinned,
+            upstreams=self._files.asked.upstreams,
+        )
+
+    def _ensure_link_holds(self, pinned: link.Pinned) -> None:
+        """Refuse names that no worker could be told of, rather than start workers in vain."""
+        size = len(link.written(self._begin(pinned)))
+        if size > self._link_capacity:
+            sentence = (
+                f"{len(pinned.records)} pinned records take {size} octets, {self._link_capacity} at most: "
+                "pin fewer names, or raise net.core.wmem_max (up to 4194304)"
+            )
+            raise ConfigError((Problem("hosts", sentence),))
+
+    def _tell_serving(self) -> None:
+        if self._has_served.is_set():
+            say(f"worker {self._worker.number} (pid {self._worker.pid}) serving")
+            return
+        self._has_served.set()
+        show("\n".join(summary(self._config, self._files)))
+
+    def _give_up(self) -> None:
+        self._status = 1
+        self._ending.set()
+
+    def _end(self) -> None:
+        """A signal: drain. A second one: no patience left."""
+        if self._ending.is_set():
+            self._worker.kill()
+            for task in self._beside:
+                task.cancel()
+        self._ending.set()
+
+    async def _drain(self) -> None:
+        self._worker.drain()
+        if not await _passed(self._worker.gone, DRAIN_SECONDS):
+            say(f"worker {self._worker.number} did not end within {DRAIN_SECONDS} s: killed")
+            self._worker.kill()
+            await self._worker.gone.wait()
+
+    # What runs beside it.
+
+    def _start_beside(self, name: str, work: Coroutine[Any, Any, None]) -> None:
+        task = asyncio.create_task(work)
+        task.add_done_callback(lambda ended: _say_why(name, ended))
+        self._beside.append(task)
+
+    async def _watch_files(self) -> None:
+        """Take over what changes in the hosts files; a worker that is behind is told again."""
+        untold = False
+        while not await _passed(self._ending, WATCH_SECONDS):
+            for path in (changed := self._files.watched.changed()):
+                say(f"{path} changed")
+            if changed:
+                untold = await self._take_over() or untold
+            if untold:
+                untold = not self._worker.tell(self._pinned)
+
+    async def _take_over(self) -> bool:
+        """Read the pinned names again; whether there is something to tell."""
+        try:
+            pinned = await asyncio.to_thread(watching.pinned, self._config)  # a large file must not hold up a new worker
+            self._ensure_link_holds(pinned)
+        except ConfigError as error:
+            for problem in error.problems:
+                say(f"{problem}; pinned names stay as they were")
+            return False
+        self._pinned = pinned
+        say(f"hosts files read: {len(pinned.records)} pinned records")
+        return True
+
+    def _complaints(self) -> Iterator[str]:
+        """What is not as the operator may think it is, and no reason not to serve."""
+        yield from self._files.asked.warnings
+        for address in self._bound.doors.absent:
+            yield f"{address}: no interface of this host has the address yet; queries are answered as soon as one has"
+
+
+def summary(config: settings.Config, files: Files) -> Iterator[str]:
+    """The lines for a person who started the daemon: where it listens, whom it asks, where the figures are, what to try."""
+    yield "forwarder is serving"
+    for address in config.listen.addresses:
+        yield f"  listens on  {address} (UDP and TCP)"
+    for zone, told in zip(config.zones, files.asked.upstreams.zones, strict=True):
+        named = [upstream for upstream in zone.upstreams if upstream.startswith("/")]
+        source = f" (from {', '.join(named)})" if named else ""
+        asks = f"{', '.join(told.addresses)} over {zone.transport.upper()}" if told.addresses else "nobody"
+        yield f"  {zone.zone} asks {asks}{source}"
+    if names := len({record.name for record in files.pinned.records if record.qtype != PTR}):
+        yield f"  pinned      {names} name{'s' if names > 1 else ''}"
+    yield f"  metrics     http://{config.observe.http}/metrics"
+    yield f"  try         {dig_line(config)}"
+
+
+def dig_line(config: settings.Config) -> str:
+    """A command that asks this daemon for something it knows."""
+    host, port = settings.split_address(config.listen.addresses[0])
+    if ipaddress.ip_address(host).is_unspecified:
+        host = "::1" if ":" in host else "127.0.0.1"
+    name = next(iter(config.hosts.records), "example.com")
+    return f"dig @{host} -p {port} {name}" if port != DNS_PORT else f"dig @{host} {name}"
+
+
+def show(text: str) -> bool:
+    """Something for a person on stdout; False when nobody reads it any more."""
+    try:
+        print(text, flush=True)
+    except OSError:
+        _abandon_stdout()
+        return False
+    return True
+
+
+def say(line: str) -> None:
+    """One line about a change of state on stderr."""
+    with contextlib.suppress(OSError):
+        print(f"forwarder: {line}", file=sys.stderr, flush=True)
+
+
+def _abandon_stdout() -> None:
+    """Nobody reads stdout any more: what is still buffered goes nowhere, instead of into a complaint at exit."""
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nowhere, 1)
+    os.close(nowhere)
+
+
+def _say_why(name: str, task: asyncio.Task[None]) -> None:
+    """A defect beside DNS is told, and ends nothing."""
+    if not task.cancelled() and (defect := task.exception()) is not None:
+        say(f"{name} ended, DNS goes on: {defect!r}")
+
+
+async def _passed(event: asyncio.Event, seconds: float) -> bool:
+    """Whether this happened within these seconds."""
+    try:
+        async with asyncio.timeout(seconds):
+            await event.wait()
+    except TimeoutError:
+        return False
+    return True

@@ -1,0 +1,1 @@
+"""The servers we forward to: which of them, over what, and how a query finds its response."""

@@ -1,0 +1,40 @@
+"""What all upstream transports share: the worker's clock, sockets' readiness, timers, the turn, random octets."""
+
+import socket
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from forwarder.upstream.readiness import Readiness
+from forwarder.upstream.turn import Turn
+from forwarder.upstream.unpredictable import Unpredictable
+from forwarder.upstream.waiting import Timers
+
+
+@dataclass(frozen=True, slots=True)
+class Network:
+    """One per worker."""
+
+    clock: Callable[[], float]
+    """Seconds, of a clock that also runs while the host sleeps."""
+    readiness: Readiness
+    timers: Timers
+    turn: Turn
+    unpredictable: Unpredictable
+
+
+@dataclass(frozen=True, slots=True)
+class Address:
+    """Where an upstream listens."""
+
+    family: socket.AddressFamily
+    sockaddr: tuple[str, int] | tuple[str, int, int, int]
+    """As `socket.connect` takes it; numeric, so that nothing is ever looked up."""
+    text: str
+    """As people write it: `192.0.2.1:53`, `[2001:db8::1]:53`."""
+
+
+def address_for(host: str, port: int) -> Address:
+    """The address of a numeric host, IPv4 or IPv6 (a scope as `fe80::1%eth0` included). Raises OSError for anything else."""
+    family, _, _, _, sockaddr = socket.getaddrinfo(host, port, type=socket.SOCK_DGRAM, flags=socket.AI_NUMERICHOST)[0]
+    text = f"[{host}]:{port}" if family == socket.AF_INET6 else f"{host}:{port}"
+    return Address(family, sockaddr, text)  # type: ignore[arg-type]  # the stub admits address families without sockets

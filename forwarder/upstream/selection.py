@@ -1,0 +1,126 @@
+"""Which upstream is asked next, for how long, and when a failed one is tried again.
+
+Pure decisions: `now` and what happened go in, what to do comes out. Always holds: upstreams are asked in the order in which they
+are written, a later one only after an earlier failed or while it counts as down; at most MAX_ATTEMPTS queries for a question, at
+most MAX_ATTEMPTS_EACH of them to one upstream; an upstream that answered with a failure is not asked again for this question.
+"""
+
+from dataclasses import dataclass, field
+from enum import Enum
+from typing import Protocol
+
+from forwarder.wire.message import Query
+from forwarder.wire.records import Response
+
+MAX_ATTEMPTS = 6
+"""Upstream queries for one question, whatever happens."""
+MAX_ATTEMPTS_EACH = 3
+"""To one upstream over one transport (RFC 9520 section 3.1)."""
+FIRST_WAIT = 0.4
+"""Seconds the first attempt waits. A recursor that knows the answer takes milliseconds, one that must go far some 300."""
+LONGER_WAIT = 1.5
+"""How much longer each further round over the upstreams waits: 0.4, 0.6, 0.9 s; the deadline cuts the last."""
+DOWN_AFTER = 3
+"""Time-outs or network errors in a row after which an upstream counts as down and is asked last. One lost datagram, or two, happens
+to upstreams in good health."""
+FIRST_REST = 1.0
+"""Seconds until a down upstream is asked first again; doubles each time it fails again."""
+LONGEST_REST = 30.0
+"""Seconds: an upstream that came back is in use after this long at the latest."""
+
+
+class Failed(Enum):
+    """Why an attempt brought no response."""
+
+    TIMEOUT = "timeout"
+    NETWORK = "network"
+    MALFORMED = "malformed"
+
+
+class Upstream(Protocol):
+    """A server over one transport: a query goes in, what came of it comes out. It never raises."""
+
+    name: str
+    """Address and port as people write them."""
+
+    async def exchange(self, query: Query, until: float) -> Response | Failed:
+        """One attempt, ended at `until` (seconds of the worker's clock) at the latest."""
+
+
+@dataclass(slots=True)
+class Health:
+    """What is known of one upstream, from real answers only."""
+
+    failures: int = 0
+    """Time-outs and network errors since its last response."""
+    rest: float = FIRST_REST
+    rests_until: float = 0.0
+    """Asked last until then."""
+
+    @property
+    def is_up(self) -> bool:
+        """Whether it counts as up."""
+        return self.failures < DOWN_AFTER
+
+
+@dataclass(slots=True)
+class Attempts:
+    """What was tried for one question so far."""
+
+    made: dict[int, int] = field(default_factory=dict)
+    """Attempts by upstream."""
+    ruled_out: set[int] = field(default_factory=set)
+    """Upstreams that answered with a failure."""
+    total: int = 0
+
+
+class Selection:
+    """The upstreams of one zone, by number, in written order."""
+
+    __slots__ = ("health",)
+
+    def __init__(self, upstreams: int) -> None:
+        self.health = [Health() for _ in range(upstreams)]
+
+    def first(self, now: float) -> int:
+        """Whom a new question goes to: the first in order that is not resting, else the first. -1: there is none."""
+        for number, health in enumerate(self.health):
+            if health.rests_until <= now:
+                return number
+        return 0 if self.health else -1
+
+    def next(self, attempts: Attempts, now: float) -> int:
+        """Whom the question goes to after what was tried; -1: enough."""
+        if attempts.total >= MAX_ATTEMPTS:
+            return -1
+        open_to = [
+            number
+            for number in range(len(self.health))
+            if number not in attempts.ruled_out and attempts.made.get(number, 0) < MAX_ATTEMPTS_EACH
+        ]
+        return min(
+            open_to,
+            key=lambda number: (attempts.made.get(number, 0), self.health[number].rests_until > now, number),
+            default=-1,
+        )
+
+    def give_up_at(self, round_number: int, now: float, until: float) -> float:
+        """When the next attempt ends: this round's wait, or the deadline. A rest too short for another attempt is added."""
+        ends = now + FIRST_WAIT * LONGER_WAIT**round_number
+        return until if until - ends < FIRST_WAIT / 2 else ends
+
+    def answered(self, number: int) -> None:
+        """It responded: it is up."""
+        health = self.health[number]
+        if health.failures:
+            health.failures = 0
+            health.rest = FIRST_REST
+            health.rests_until = 0.0
+
+    def failed(self, number: int, now: float) -> None:
+        """It timed out or could not be reached."""
+        health = self.health[number]
+        health.failures += 1
+        if health.failures >= DOWN_AFTER and now >= health.rests_until:
+            health.rests_until = now + health.rest
+            health.rest = min(health.rest * 2, LONGEST_REST)

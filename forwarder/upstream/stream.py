@@ -1,0 +1,279 @@
+"""An upstream over TCP: a few connections, many queries pipelined on each, least loaded first (RFC 7766).
+
+One connection alone would queue behind its slowest query where the upstream serves a connection serially (CoreDNS does), so several
+are dialled as load grows. Queries of one turn leave in one write. Always holds: a response counts only on the connection that asked,
+with an ID and question outstanding there; anything else is counted and ignored. A connection that died takes its queries nowhere:
+they go out once more on a fresh one. One that let a query time out gets no new ones.
+"""
+
+import operator
+import socket
+
+from forwarder.errors import WireError
+from forwarder.upstream.network import Address, Network
+from forwarder.upstream.pipelining import MAX_OUTSTANDING, Pipeline
+from forwarder.upstream.readiness import READ, WRITE
+from forwarder.upstream.selection import Failed
+from forwarder.upstream.tally import TCP, Tally
+from forwarder.upstream.waiting import TIMED_OUT, TimedOut, Waiting
+from forwarder.wire.framing import Deframer, framed
+from forwarder.wire.message import Match, Query, match_for, query_for_upstream
+from forwarder.wire.records import Response, failure_response, parse_response
+
+MAX_CONNECTIONS = 8
+"""Connections to one upstream. Servers bound them per client: CoreDNS and unbound by memory, nsd at 100 for everybody."""
+BUSY = 16
+"""Queries outstanding on the least loaded connection that make us dial another."""
+MAX_AGE = 300.0
+"""Seconds a connection takes queries, so that load finds upstreams that came later behind one address."""
+IDLE_TIMEOUT = 8.0
+"""Seconds without a query after which a connection is not relied upon: servers close idle ones after 10 (nsd 120, unbound 30)."""
+MAX_UNSENT = 262_144
+"""Octets waiting for an upstream that does not read; a connection with as many gets no new queries."""
+RECEIVE_SIZE = 65536
+CONNECTIONS_TRIED = 2
+"""Connections a query is sent on before its attempt counts as failed: an idle connection may have been closed by the other side in
+the moment it was used."""
+
+
+class StreamUpstream:
+    """A server asked over TCP."""
+
+    __slots__ = ("_address", "_connections", "_network", "_tally", "_wants_ad", "_watch", "name")
+
+    def __init__(self, address: Address, network: Network, tally: Tally, *, wants_ad: bool) -> None:
+        self.name = address.text
+        self._address = address
+        self._network = network
+        self._watch = network.timers.watch
+        self._tally = tally
+        self._wants_ad = wants_ad
+        self._connections: list[Connection] = []
+
+    async def exchange(self, query: Query, until: float) -> Response | Failed:
+        """One query, its response or why there is none."""
+        message: bytes | Failed | TimedOut = Failed.NETWORK
+        for _ in range(CONNECTIONS_TRIED):
+            connection = self._connection()
+            if connection is None:
+                return Failed.NETWORK
+            sent = connection.send(query, wants_ad=self._wants_ad)
+            self._tally.sent(TCP)
+            self._watch(sent, until)
+            message = await sent
+            if message is not Failed.NETWORK:
+                break
+        if message is TIMED_OUT:
+            return Failed.TIMEOUT
+        if not isinstance(message, bytes):
+            return Failed.NETWORK
+        try:
+            return parse_response(message, query.name, query.qtype, do=query.do)
+        except WireError:
+            return Failed.MALFORMED
+
+    def gone(self, connection: "Connection") -> None:
+        """A connection was closed."""
+        if connection in self._connections:
+            self._connections.remove(connection)
+            self._tally.connections(len(self._connections))
+
+    def retire(self, connection: "Connection") -> None:
+        """A connection gets no new queries and is closed when the last it has is settled."""
+        self.gone(connection)
+        connection.is_retired = True
+        connection.close_if_done()
+
+    def mismatched(self) -> None:
+        """Something came that answers nothing outstanding."""
+        self._tally.mismatched()
+
+    def close(self) -> None:
+        """Take leave of every connection."""
+        for connection in list(self._connections):
+            self.retire(connection)
+
+    def _connection(self) -> "Connection | None":
+        """The least loaded connection, or a fresh one where all are busy; None when none can be had."""
+        connections = self._connections
+        best = min(connections, key=_load, default=None)
+        while best is not None and not best.load and self._network.clock() - best.used_at > IDLE_TIMEOUT:
+            best.retire()
+            best = min(connections, key=_load, default=None)
+        if best is None or (best.load >= BUSY and len(connections) < MAX_CONNECTIONS):
+            return self._dialled()
+        return best if best.load < MAX_OUTSTANDING and best.unsent <= MAX_UNSENT else None
+
+    def _dialled(self) -> "Connection | None":
+        try:
+            connection = Connection(self, self._address, self._network)
+        except OSError:
+            return None
+        self._connections.append(connection)
+        self._tally.connections(len(self._connections))
+        return connection
+
+
+_load = operator.attrgetter("load")
+
+
+class Sent(Waiting):
+    """A query outstanding on a connection."""
+
+    __slots__ = ("connection", "identity", "question")
+
+    def __init__(self, connection: "Connection", question: bytes) -> None:
+        self.coroutine = None
+        self.connection = connection
+        self.question = question
+        self.identity = connection.pipeline.admit(self)
+
+    def give_up(self) -> None:
+        """Nothing came in time: the connection is not trusted with new queries."""
+        self.connection.settle(self)
+        self.connection.retire()
+        self.resume(TIMED_OUT)
+
+
+class Connection:
+    """One TCP connection and what is outstanding on it."""
+
+    __slots__ = (
+        "_deframer", "_flush_is_due", "_is_connected", "_is_open", "_network", "_output", "_socket", "_upstream", "_watched",
+        "dialled_at", "is_retired", "load", "pipeline", "unsent", "used_at",
+    )  # fmt: skip
+
+    def __init__(self, upstream: StreamUpstream, address: Address, network: Network) -> None:
+        self._socket = socket.socket(address.family, socket.SOCK_STREAM | socket.SOCK_NONBLOCK)
+        try:
+            self._socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            self._socket.connect(address.sockaddr)
+        except BlockingIOError:
+            pass
+        except OSError:
+            self._socket.close()
+            raise
+        self._upstream = upstream
+        self._network = network
+        self._deframer = Deframer()
+        self._output: list[bytes] = []
+        self._flush_is_due = False
+        self._is_connected = False
+        self._is_open = True
+        self._watched = READ | WRITE
+        self.unsent = 0
+        """Octets in the output."""
+        self.load = 0
+        """Queries outstanding."""
+        self.is_retired = False
+        self.dialled_at = self.used_at = network.clock()
+        self.pipeline: Pipeline[Sent] = Pipeline(network.unpredictable.message_id)
+        network.readiness.watch(self._socket.fileno(), self._on_ready, self._watched)
+
+    def send(self, query: Query, *, wants_ad: bool) -> Sent:
+        """Take a query along in this turn's write."""
+        question = query.name + query.question[-4:]
+        sent = Sent(self, question)
+        self.load += 1
+        message = framed(query_for_upstream(sent.identity, question, query, wants_ad=wants_ad))
+        self._output.append(message)
+        self.unsent += len(message)
+        if not self._flush_is_due and self._is_connected:
+            self._flush_is_due = True
+            self._network.turn.at_end(self._flush)
+        return sent
+
+    def retire(self) -> None:
+        """No new queries from now on."""
+        if not self.is_retired:
+            self._upstream.retire(self)
+        else:
+            self.close_if_done()
+
+    def settle(self, sent: Sent) -> None:
+        """A query has its response, or nobody waits for it any more."""
+        self.pipeline.settle(sent.identity)
+        self.load -= 1
+
+    def close_if_done(self) -> None:
+        """Close a retired connection that nothing is outstanding on."""
+        if self._is_open and not self.load:
+            self._close()
+
+    def _on_ready(self, events: int) -> None:
+        if not self._is_connected:
+            if self._socket.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR):
+                self._die()
+                return
+            self._is_connected = True
+        if events & WRITE:
+            self._flush()
+        if self._is_open and events & ~WRITE:
+            self._read()
+
+    def _flush(self) -> None:
+        self._flush_is_due = False
+        if not self._is_open:
+            return
+        data = b"".join(self._output)
+        try:
+            count = self._socket.send(data) if data else 0
+        except BlockingIOError:
+            count = 0
+        except OSError:
+            self._die()
+            return
+        self.used_at = self._network.clock()
+        if self.used_at - self.dialled_at > MAX_AGE:
+            self.retire()
+        rest = data[count:]
+        self._output = [rest] if rest else []
+        self.unsent = len(rest)
+        watched = READ | WRITE if rest else READ
+        if watched != self._watched:
+            self._watched = watched
+            self._network.readiness.change(self._socket.fileno(), watched)
+
+    def _read(self) -> None:
+        try:
+            data = self._socket.recv(RECEIVE_SIZE)
+            messages = self._deframer.messages_in(data)
+        except BlockingIOError:
+            return
+        except (OSError, WireError):
+            self._die()
+            return
+        if not data:
+            self._die()
+            return
+        for message in messages:
+            self._on_message(message)
+        if self.is_retired:
+            self.close_if_done()
+
+    def _on_message(self, message: bytes) -> None:
+        sent = self.pipeline.find(message[0] << 8 | message[1])
+        found = match_for(message, sent.identity, sent.question) if sent is not None else Match.NONE
+        if sent is None or found is Match.NONE:
+            self._upstream.mismatched()
+            return
+        if found is Match.BARE_FAILURE:
+            message = failure_response(message, sent.question)
+        self.settle(sent)
+        sent.resume(message)
+
+    def _die(self) -> None:
+        """The connection is lost: whatever was outstanding goes out again elsewhere."""
+        self.is_retired = True
+        self.load = 0
+        self._upstream.gone(self)
+        self._close()
+        for sent in self.pipeline.take_all():
+            sent.resume(Failed.NETWORK)
+
+    def _close(self) -> None:
+        if not self._is_open:
+            return
+        self._is_open = False
+        self._network.readiness.forget(self._socket.fileno())
+        self._socket.close()

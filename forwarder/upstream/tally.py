@@ -1,0 +1,52 @@
+"""What is counted of one upstream: its row in the counters."""
+
+from forwarder.observe.counters import (
+    CONNECTIONS_IN_ROW,
+    FAILURE_REASONS,
+    FAILURES_IN_ROW,
+    MISMATCHED_IN_ROW,
+    QUERIES_IN_ROW,
+    SECONDS_IN_ROW,
+    UP_IN_ROW,
+    UPSTREAM_TRANSPORTS,
+    observe_microseconds,
+    upstream_row,
+)
+
+UDP = UPSTREAM_TRANSPORTS.index("udp")
+TCP = UPSTREAM_TRANSPORTS.index("tcp")
+REASON_FOR_RCODE = {1: "formerr", 2: "servfail", 4: "notimp", 5: "refused"}
+
+
+class Tally:
+    """One upstream's row; every method is an increment."""
+
+    __slots__ = ("_row", "_slots")
+
+    def __init__(self, slots: memoryview, number: int) -> None:
+        self._slots = slots
+        self._row = upstream_row(number)
+
+    def sent(self, transport: int) -> None:
+        """A query left over UDP or TCP."""
+        self._slots[self._row + QUERIES_IN_ROW + transport] += 1
+
+    def answered(self, seconds: float) -> None:
+        """A response came and was of use."""
+        observe_microseconds(self._slots, self._row + SECONDS_IN_ROW, int(seconds * 1e6))
+
+    def failed(self, reason: str) -> None:
+        """An attempt ended without one; reason as in FAILURE_REASONS."""
+        self._slots[self._row + FAILURES_IN_ROW + FAILURE_REASONS.index(reason)] += 1
+
+    def mismatched(self) -> None:
+        """Something came that answers nothing we asked there."""
+        self._slots[self._row + MISMATCHED_IN_ROW] += 1
+
+    def is_up(self, *, up: bool) -> None:
+        """Gauge."""
+        self._slots[self._row + UP_IN_ROW] = 1 if up else 0
+
+    def connections(self, number: int) -> None:
+        """Gauge: TCP connections open."""
+        self._slots[self._row + CONNECTIONS_IN_ROW] = number

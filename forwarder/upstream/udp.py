@@ -1,0 +1,199 @@
+"""An upstream over UDP: never two queries in flight on one 5-tuple.
+
+Two queries that leave one socket together race for one conntrack entry, and the loser is dropped by the kernel; so a socket
+carries one query at a time, and AAAA queries have sockets of their own, so that the A and AAAA of one name never share a port.
+Always holds: a response counts only on the socket that asked (connected: the kernel checks address and port), with the ID and the
+question that were sent; anything else is counted, and waiting goes on. A socket is closed after a time-out, so that a late response
+meets nobody. A truncated response is not used: the question goes to the same upstream over TCP.
+"""
+
+import mmap
+import socket
+
+from forwarder.errors import WireError
+from forwarder.upstream.network import Address, Network
+from forwarder.upstream.readiness import READ
+from forwarder.upstream.selection import Failed, Upstream
+from forwarder.upstream.tally import UDP, Tally
+from forwarder.upstream.waiting import TIMED_OUT, TimedOut, Waiting
+from forwarder.wire.message import Match, Qtype, Query, is_truncated, match_for, query_for_upstream
+from forwarder.wire.records import Response, failure_response, parse_response
+
+MAX_USES = 16
+"""Queries a socket carries, one after the other, before its port is given back: a port is worth guessing for that long."""
+MAX_IDLE = 128
+"""Sockets kept for the next query, of each kind; more than this many queries at once pay for a socket each."""
+IDLE_TIMEOUT = 5.0
+"""Seconds a socket may lie idle and still be used: after that its NAT and conntrack entries are not to be relied on."""
+MAX_SOCKETS = 2048
+"""Sockets open to one upstream; as many as questions may be in progress. RLIMIT_NOFILE is raised to hold them."""
+ECHOES_TO_TRUST = 3
+"""Responses that echo our case before we insist on it (0x20): one that lower-cases is not punished."""
+RECEIVE_SIZE = 65536
+"""Octets of the buffer that all sockets share; no datagram is longer."""
+
+_buffer = mmap.mmap(-1, RECEIVE_SIZE)
+
+
+class UdpUpstream:
+    """A server asked over UDP."""
+
+    __slots__ = ("_address", "_echoes", "_idle", "_network", "_open", "_stream", "_tally", "_wants_ad", "name", "randomises_case")
+
+    def __init__(
+        self, address: Address, network: Network, tally: Tally, stream: Upstream, *, case_randomisation: str, wants_ad: bool
+    ) -> None:
+        self.name = address.text
+        self.randomises_case = case_randomisation != "off"
+        self._address = address
+        self._network = network
+        self._tally = tally
+        self._stream = stream
+        """The same server over TCP, for truncated responses."""
+        self._wants_ad = wants_ad
+        self._echoes = ECHOES_TO_TRUST if case_randomisation == "on" else 0
+        self._idle: tuple[list[UdpSocket], list[UdpSocket]] = ([], [])
+        """Sockets at rest: for AAAA, for all other types."""
+        self._open = 0
+
+    async def exchange(self, query: Query, until: float) -> Response | Failed:
+        """One query, its response or why there is none."""
+        network = self._network
+        try:
+            carrier = self._socket_for(query.qtype)
+        except OSError:
+            return Failed.NETWORK
+        spelled = network.unpredictable.spelled(query.name) if self.randomises_case else query.name
+        question = spelled + query.question[-4:]
+        identity = network.unpredictable.message_id()
+        if not carrier.send(query_for_upstream(identity, question, query, wants_ad=self._wants_ad), identity, question):
+            return Failed.NETWORK
+        self._tally.sent(UDP)
+        network.timers.watch(carrier, until)
+        message: bytes | Failed | TimedOut = await carrier
+        if message is TIMED_OUT:
+            return Failed.TIMEOUT
+        if not isinstance(message, bytes):
+            return message
+        if is_truncated(message):
+            return await self._stream.exchange(query, until)
+        try:
+            return parse_response(message, query.name, query.qtype, do=query.do)
+        except WireError:
+            return Failed.MALFORMED
+
+    def accepts(self, message: bytes, identity: int, question: bytes) -> bytes | None:
+        """The message, if it is the response that is waited for; in a form that can be parsed."""
+        match match_for(message, identity, question):
+            case Match.EXACT:
+                if self._echoes < ECHOES_TO_TRUST:
+                    self._echoes += 1
+                return message
+            case Match.OTHER_CASE if self._echoes < ECHOES_TO_TRUST:
+                return message
+            case Match.BARE_FAILURE:
+                return failure_response(message, question)
+        self._tally.mismatched()
+        return None
+
+    def mismatched(self) -> None:
+        """A datagram came on a socket that waits for none."""
+        self._tally.mismatched()
+
+    def release(self, carrier: "UdpSocket", *, reuse: bool) -> None:
+        """A socket has done its work, or must not do any more."""
+        idle = self._idle[carrier.kind]
+        if reuse and len(idle) < MAX_IDLE:
+            carrier.idle_since = self._network.clock()
+            idle.append(carrier)
+            return
+        self._open -= 1
+        carrier.close()
+
+    def close(self) -> None:
+        """Close what is idle; sockets in use close when their query ends."""
+        for idle in self._idle:
+            while idle:
+                self.release(idle.pop(), reuse=False)
+
+    def _socket_for(self, qtype: int) -> "UdpSocket":
+        kind = 0 if qtype == Qtype.AAAA else 1
+        idle = self._idle[kind]
+        while idle:
+            carrier = idle.pop()
+            if carrier.uses < MAX_USES and self._network.clock() - carrier.idle_since < IDLE_TIMEOUT:
+                return carrier
+            self.release(carrier, reuse=False)
+        if self._open >= MAX_SOCKETS:
+            raise OSError("too many sockets open to one upstream")
+        carrier = UdpSocket(self, self._address, self._network, kind)
+        self._open += 1
+        return carrier
+
+
+class UdpSocket(Waiting):
+    """A connected socket; what waits on it is the one query it carries."""
+
+    __slots__ = ("_identity", "_network", "_question", "_receive", "_socket", "_upstream", "idle_since", "kind", "uses")
+
+    def __init__(self, upstream: UdpUpstream, address: Address, network: Network, kind: int) -> None:
+        super().__init__()
+        self.kind = kind
+        self.uses = 0
+        self.idle_since = 0.0
+        self._upstream = upstream
+        self._network = network
+        self._identity = 0
+        self._question = b""
+        self._socket = socket.socket(address.family, socket.SOCK_DGRAM | socket.SOCK_NONBLOCK)
+        try:
+            self._socket.connect(address.sockaddr)
+        except OSError:
+            self._socket.close()
+            raise
+        self._receive = self._socket.recv_into
+        network.readiness.watch(self._socket.fileno(), self._on_ready, READ)
+
+    def send(self, message: bytes, identity: int, question: bytes) -> bool:
+        """Send a query. False: it could not leave, and the socket is closed."""
+        self.uses += 1
+        self._identity = identity
+        self._question = question
+        try:
+            self._socket.send(message)
+        except OSError:
+            self._upstream.release(self, reuse=False)
+            return False
+        return True
+
+    def give_up(self) -> None:
+        """Nothing came in time."""
+        self._upstream.release(self, reuse=False)
+        self.resume(TIMED_OUT)
+
+    def close(self) -> None:
+        """Give the port back."""
+        self._network.readiness.forget(self._socket.fileno())
+        self._socket.close()
+
+    def _on_ready(self, _events: int) -> None:
+        try:
+            size = self._receive(_buffer)
+        except BlockingIOError:
+            return
+        except OSError:
+            self._on_error()
+            return
+        if self.coroutine is None:
+            self._upstream.mismatched()
+            return
+        message = self._upstream.accepts(_buffer[:size], self._identity, self._question)
+        if message is not None:
+            self._upstream.release(self, reuse=self.uses < MAX_USES)
+            self.resume(message)
+
+    def _on_error(self) -> None:
+        """ICMP said that nobody listens there, or that it cannot be reached."""
+        if self.coroutine is not None:
+            self._upstream.release(self, reuse=False)
+            self.resume(Failed.NETWORK)

@@ -1,0 +1,104 @@
+"""How a question waits for the network: coroutines stepped by us, and the one place that knows when waiting ends.
+
+A question's coroutine awaits a `Waiting`; whoever has what it waits for calls `resume`, which runs the coroutine on, in the same
+call stack, to its next wait or its end. No task, no future, no timer per question: `Timers` looks at what is due every TICK.
+
+Always holds: a `Waiting` is resumed once per await; with a value by the network, with TIMED_OUT when its time is over.
+"""
+
+import logging
+from collections.abc import Callable, Coroutine, Generator
+from enum import Enum
+from typing import Any, Final
+
+logger = logging.getLogger(__name__)
+
+TICK = 0.01
+"""Seconds between two looks at what is due. Waiting ends up to this much early, never late: half a per cent of the deadline."""
+
+
+class TimedOut(Enum):
+    """The type of TIMED_OUT."""
+
+    TIMED_OUT = "timed out"
+
+
+TIMED_OUT: Final = TimedOut.TIMED_OUT
+"""What an await gives when nothing else came in time."""
+
+Steps = Coroutine[Any, Any, None]
+
+
+class Waiting:
+    """Something that a coroutine waits for; subclasses say what."""
+
+    __slots__ = ("coroutine", "due")
+
+    def __init__(self) -> None:
+        self.coroutine: Steps | None = None
+        """Who waits; None when nobody does."""
+        self.due = 0.0
+
+    def __await__(self) -> Generator["Waiting", Any, Any]:
+        return (yield self)
+
+    def resume(self, value: object) -> None:
+        """Hand over what was waited for, if anybody still waits."""
+        coroutine = self.coroutine
+        if coroutine is not None:
+            self.coroutine = None
+            step(coroutine, value)
+
+    def give_up(self) -> None:
+        """Its time is over; subclasses put in order what they hold, then resume."""
+        self.resume(TIMED_OUT)
+
+
+def step(coroutine: Steps, value: object = None) -> None:
+    """Run the coroutine to its next wait or its end. What it raises is a defect: it is logged, and the daemon lives on."""
+    try:
+        waiting: Waiting = coroutine.send(value)
+    except StopIteration:
+        return
+    except Exception:
+        logger.exception("a question's coroutine failed; please report this")
+        return
+    waiting.coroutine = coroutine
+
+
+class Timers:
+    """What waits until when, in slots of one TICK."""
+
+    __slots__ = ("_slots", "on_first")
+
+    def __init__(self) -> None:
+        self._slots: dict[int, list[Waiting]] = {}
+        self.on_first: Callable[[], None] = _nothing
+        """Called when there is something to look at again after there was nothing."""
+
+    def __bool__(self) -> bool:
+        return bool(self._slots)
+
+    def watch(self, waiting: Waiting, due: float) -> None:
+        """End this wait at `due`, unless it was resumed by then."""
+        waiting.due = due
+        number = int(due / TICK)
+        slot = self._slots.get(number)
+        if slot is None:
+            if not self._slots:
+                self.on_first()
+            self._slots[number] = [waiting]
+        else:
+            slot.append(waiting)
+
+    def sweep(self, now: float) -> None:
+        """End what is due. A `Waiting` that has since begun a later wait stands in a later slot too, and is left alone here."""
+        latest = int(now / TICK) + 1
+        for number in sorted(number for number in self._slots if number <= latest):
+            for waiting in self._slots.pop(number):
+                if waiting.coroutine is not None and waiting.due <= now + 2 * TICK:
+                    waiting.give_up()
+
+
+def _nothing() -> None:
+    """Before the worker says what to do."""

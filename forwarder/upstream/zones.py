@@ -1,0 +1,116 @@
+"""Zones: which upstreams know about a name, and the asking of them until one has answered.
+
+Always holds: the zone with the longest suffix of the name is the only one asked (an upstream nobody configured for it never is);
+`ask` returns at `until` at the latest and never raises.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from forwarder.upstream.selection import Attempts, Failed, Selection, Upstream
+from forwarder.upstream.tally import REASON_FOR_RCODE, Tally
+from forwarder.upstream.waiting import TICK
+from forwarder.wire.edns import ExtendedError
+from forwarder.wire.message import Query, Rcode
+from forwarder.wire.names import ancestors
+from forwarder.wire.records import Kind, Response
+
+
+@dataclass(frozen=True, slots=True)
+class Unanswered:
+    """Nobody gave a usable answer: the client gets SERVFAIL, and this as the reason (RFC 8914)."""
+
+    error: ExtendedError
+    text: str
+
+
+class Zone:
+    """A zone's upstreams, in written order."""
+
+    __slots__ = ("_clock", "_selection", "_tallies", "_trust_ad", "number", "upstreams")
+
+    def __init__(
+        self, number: int, upstreams: list[Upstream], tallies: list[Tally], clock: Callable[[], float], *, trust_ad: bool
+    ) -> None:
+        self.number = number
+        """Its place in the configuration; -1 for names that no zone encloses."""
+        self.upstreams = upstreams
+        self._trust_ad = trust_ad
+        self._tallies = tallies
+        self._selection = Selection(len(upstreams))
+        self._clock = clock
+
+    async def ask(self, query: Query, until: float) -> Response | Unanswered:
+        """The first usable answer: upstreams in order, each until it fails, all inside the deadline."""
+        now = self._clock()
+        number = self._selection.first(now)
+        if number < 0:
+            return Unanswered(ExtendedError.NO_REACHABLE_AUTHORITY, "no upstream is configured for this name")
+        attempts: Attempts | None = None
+        while True:
+            round_number = attempts.made.get(number, 0) if attempts else 0
+            outcome = await self.upstreams[number].exchange(query, self._selection.give_up_at(round_number, now, until))
+            if isinstance(outcome, Response) and outcome.kind is not Kind.FAILURE:
+                self._answered(number, self._clock() - now)
+                outcome.is_authentic = outcome.is_authentic and self._trust_ad
+                return outcome
+            attempts = attempts or Attempts()
+            now = self._note_failure(attempts, number, outcome)
+            following = self._selection.next(attempts, now) if until - now > TICK else -1
+            if following < 0:
+                return _reason(self.upstreams[number].name, outcome)
+            number = following
+
+    def _answered(self, number: int, seconds: float) -> None:
+        tally = self._tallies[number]
+        tally.answered(seconds)
+        if self._selection.health[number].failures:
+            self._selection.answered(number)
+            tally.is_up(up=True)
+
+    def _note_failure(self, attempts: Attempts, number: int, outcome: Response | Failed) -> float:
+        now = self._clock()
+        attempts.total += 1
+        attempts.made[number] = attempts.made.get(number, 0) + 1
+        tally = self._tallies[number]
+        if isinstance(outcome, Response):
+            attempts.ruled_out.add(number)
+            self._selection.answered(number)
+            tally.failed(REASON_FOR_RCODE.get(outcome.rcode, "other"))
+        else:
+            self._selection.failed(number, now)
+            tally.failed(outcome.value)
+        tally.is_up(up=self._selection.health[number].is_up)
+        return now
+
+
+_RCODE_NAMES = {rcode.value: rcode.name for rcode in Rcode}
+
+
+def _reason(upstream: str, outcome: Response | Failed) -> Unanswered:
+    match outcome:
+        case Failed.TIMEOUT:
+            return Unanswered(ExtendedError.NO_REACHABLE_AUTHORITY, f"no response from {upstream}")
+        case Failed.NETWORK:
+            return Unanswered(ExtendedError.NETWORK_ERROR, f"cannot reach {upstream}")
+        case Failed.MALFORMED:
+            return Unanswered(ExtendedError.INVALID_DATA, f"malformed response from {upstream}")
+    rcode = _RCODE_NAMES.get(outcome.rcode, f"RCODE {outcome.rcode}")
+    return Unanswered(ExtendedError.NO_REACHABLE_AUTHORITY, f"{rcode} from {upstream}")
+
+
+class Zones:
+    """All zones, by name."""
+
+    __slots__ = ("_by_name", "_root_only")
+
+    def __init__(self, by_name: dict[bytes, Zone], otherwise: Zone) -> None:
+        self._by_name = {b"\0": otherwise} | by_name
+        self._root_only = self._by_name[b"\0"] if len(self._by_name) == 1 else None
+
+    def for_name(self, name: bytes) -> Zone:
+        """The zone with the longest suffix of the name (lower-cased wire form)."""
+        if self._root_only is not None:
+            return self._root_only
+        by_name = self._by_name
+        return next(by_name[suffix] for suffix in ancestors(name) if suffix in by_name)

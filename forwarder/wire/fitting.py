@@ -1,0 +1,85 @@
+"""A stored response, fitted to one client: its ID, question as spelled, flags, TTLs, order of addresses, OPT, size.
+
+Pure. Nothing is re-encoded: octets are copied and patched. Always holds: no response is longer than the limit; RA=1 and AA=0; OPT
+is there if and only if the query had one; records are whole.
+"""
+
+import struct
+
+from forwarder.wire.edns import opt_record
+from forwarder.wire.framing import HEADER_SIZE
+from forwarder.wire.message import AD, CD, QR, RA, RD, TC, Query
+from forwarder.wire.names import skip_name
+from forwarder.wire.records import Response
+
+_header = struct.Struct("!HHHHHH")
+_written_header = _header.pack
+_write_header = _header.pack_into
+_ttl = struct.Struct("!I")
+_read_ttl = _ttl.unpack_from
+_write_ttl = _ttl.pack_into
+
+
+def fitted(
+    response: Response, query: Query, limit: int, opt: bytes, *, age: int = 0, turn: int = 0
+) -> bytes:  # fmt: skip
+    """The response as this client gets it.
+
+    `limit` octets at most; `opt` is the OPT record to send, empty when the query had none; `age` seconds are taken off the
+    TTLs; address records start with number `turn`, so that a cached answer does not freeze the upstream's load balancing.
+    AD must have been settled in `response.is_authentic` (RFC 6840 section 5.8: it goes to those who sent AD or DO).
+    """
+    flags = QR | RA | (query.flags & (RD | CD)) | (response.rcode & 0xF)
+    if response.is_authentic and (query.do or query.flags & AD):
+        flags |= AD
+    answers, authorities, additionals = response.counts
+    question = query.question
+    behind = HEADER_SIZE + len(question)
+    head = _written_header(query.id, flags, 1, answers, authorities, additionals + (1 if opt else 0)) + question
+    if not age and not turn and len(response.message) + len(opt) <= limit:
+        return head + response.message[behind:] + opt
+    body = bytearray(response.message)
+    body[:behind] = head
+    if age:
+        for offset in response.ttl_offsets:
+            (ttl,) = _read_ttl(body, offset)
+            _write_ttl(body, offset, ttl - age if ttl > age else 0)
+    if turn and response.rotatable:
+        _rotate(body, response, turn)
+    if len(body) + len(opt) > limit:
+        return _truncated(body, behind, limit - len(opt), response) + opt
+    return bytes(body) + opt
+
+
+def response_opt(query: Query, our_udp_size: int) -> bytes:
+    """The OPT record for a response without an extended error; empty when the query had none."""
+    return opt_record(our_udp_size, do=query.do) if query.has_edns else b""
+
+
+def _rotate(body: bytearray, response: Response, turn: int) -> None:
+    places = response.rotatable
+    size = body[places[0] - 1]
+    addresses = [response.message[place : place + size] for place in places]
+    first = turn % len(places)
+    for place, address in zip(places, addresses[first:] + addresses[:first], strict=True):
+        body[place : place + size] = address
+
+
+def _truncated(body: bytearray, position: int, limit: int, response: Response) -> bytes:
+    """The whole answer records that fit. TC=1, unless all that had to go was additional (RFC 2181 section 9)."""
+    answers, authorities, additionals = response.counts
+    message = response.message
+    fit = 0
+    while fit < answers:
+        fixed = skip_name(message, position)
+        end = fixed + 10 + (message[fixed + 8] << 8 | message[fixed + 9])
+        if end > limit:
+            break
+        position = end
+        fit += 1
+    identity, flags = struct.unpack_from("!HH", body)
+    if fit < answers or authorities or not additionals:
+        flags |= TC
+    has_opt = struct.unpack_from("!H", body, 10)[0] - additionals
+    _write_header(body, 0, identity, flags, 1, fit, 0, has_opt)
+    return bytes(body[:position])

@@ -1,0 +1,1 @@
+"""The proof: a test file for each module, and scenarios with real clients, servers and namespaces."""

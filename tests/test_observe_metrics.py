@@ -1,0 +1,173 @@
+"""What is counted, under the names that dashboards use: written to the slots, read back from the text."""
+
+import platform
+
+import pytest
+from prometheus_client.parser import text_string_to_metric_families
+
+from forwarder.observe import counters, metrics
+
+
+class Scraped:
+    """The text of /metrics, read the way Prometheus reads it."""
+
+    def __init__(self, slots: memoryview, *upstreams: str, restarted: int = 0, drops: int = 0) -> None:
+        figures = metrics.Figures(workers_restarted=restarted, receive_drops=drops)
+        self.text = metrics.rendered(metrics.Collector(slots, upstreams, lambda: figures)).decode()
+        self.families = {family.name: family for family in text_string_to_metric_families(self.text)}
+
+    def values(self, name: str, **labels: str) -> list[float]:
+        return [
+            sample.value
+            for family in self.families.values()
+            for sample in family.samples
+            if sample.name == name and labels.items() <= sample.labels.items()
+        ]
+
+    def value(self, name: str, **labels: str) -> float:
+        (value,) = self.values(name, **labels)
+        return value
+
+
+@pytest.fixture
+def slots() -> memoryview:
+    return counters.private()
+
+
+def count(slots: memoryview, door: tuple[str, str], qtype: int, source: int, rcode: int, *, times: int = 1) -> None:
+    slots[counters.door_row(*door) + counters.kind_for(qtype, source, rcode)] += times
+
+
+def test_every_family_of_the_contract_is_there_before_anything_happened(slots: memoryview) -> None:
+    scraped = Scraped(slots, "192.0.2.1:53")
+    assert set(scraped.families) == {
+        "forwarder_queries", "forwarder_responses", "forwarder_response_seconds",
+        "forwarder_cache_entries", "forwarder_cache_bytes", "forwarder_cache_evictions", "forwarder_coalesced",
+        "forwarder_upstream_queries", "forwarder_upstream_failures", "forwarder_upstream_seconds", "forwarder_upstream_up",
+        "forwarder_upstream_connections", "forwarder_mismatched_responses", "forwarder_deadline_missed",
+        "forwarder_refused_clients", "forwarder_malformed_queries", "forwarder_in_progress", "forwarder_tcp_connections",
+        "forwarder_workers_restarted", "forwarder_receive_drops", "forwarder_build_info",
+    }  # fmt: skip
+    assert all(family.documentation.endswith(".") or ";" in family.documentation for family in scraped.families.values())
+
+
+def test_an_answer_is_one_query_and_one_response(slots: memoryview) -> None:
+    count(slots, ("udp", "ipv6"), 28, counters.DENIAL, 3)
+    scraped = Scraped(slots)
+    assert scraped.value("forwarder_queries_total", transport="udp", family="ipv6", type="AAAA") == 1
+    assert scraped.value("forwarder_responses_total", rcode="NXDOMAIN", source="denial") == 1
+    assert sum(scraped.values("forwarder_queries_total")) == 1
+    assert sum(scraped.values("forwarder_responses_total")) == 1
+
+
+def test_queries_and_responses_are_two_sums_of_the_same_answers(slots: memoryview) -> None:
+    for number in range(counters.HISTOGRAMS_AT):
+        slots[number] = number % 7
+    scraped = Scraped(slots)
+    total = sum(number % 7 for number in range(counters.HISTOGRAMS_AT))
+    assert sum(scraped.values("forwarder_queries_total")) == total
+    assert sum(scraped.values("forwarder_responses_total")) == total
+
+
+def test_an_rcode_that_is_rare_is_shown_once_it_was_seen(slots: memoryview) -> None:
+    assert Scraped(slots).values("forwarder_responses_total", rcode="NOTAUTH") == []
+    count(slots, ("tcp", "ipv4"), 1, counters.UPSTREAM, 9, times=4)
+    assert Scraped(slots).value("forwarder_responses_total", rcode="NOTAUTH", source="upstream") == 4
+
+
+def test_the_hit_ratio_comes_out_of_the_sources(slots: memoryview) -> None:
+    count(slots, ("udp", "ipv4"), 1, counters.EXACT, 0, times=90)
+    count(slots, ("udp", "ipv4"), 1, counters.UPSTREAM, 0, times=10)
+    scraped = Scraped(slots)
+    missed = sum(sum(scraped.values("forwarder_responses_total", source=source)) for source in ("upstream", "failure"))
+    assert 1 - missed / sum(scraped.values("forwarder_responses_total")) == 0.9
+
+
+def test_histograms_are_cumulative_in_seconds_and_consistent(slots: memoryview) -> None:
+    first = counters.HISTOGRAMS_AT + counters.STALE * counters.PER_HISTOGRAM
+    for microseconds, times in ((8, 2), (1_800_000, 1), (9_000_000, 1)):
+        counters.observe_microseconds(slots, first, microseconds, times)
+    scraped = Scraped(slots)
+    by_bound = {
+        float(sample.labels["le"]): sample.value
+        for sample in scraped.families["forwarder_response_seconds"].samples
+        if sample.name.endswith("_bucket") and sample.labels["source"] == "stale"
+    }
+    assert len(by_bound) == len(counters.SECONDS_BUCKETS) + 1
+    assert (by_bound[10e-6], by_bound[1.0], by_bound[1.8], by_bound[5.0], by_bound[float("inf")]) == (2, 2, 3, 3, 4)
+    assert scraped.value("forwarder_response_seconds_count", source="stale") == 4
+    assert scraped.value("forwarder_response_seconds_sum", source="stale") == pytest.approx(10.800016)
+    assert scraped.value("forwarder_response_seconds_count", source="exact") == 0
+
+
+def test_each_upstream_has_its_row(slots: memoryview) -> None:
+    second = counters.upstream_row(1)
+    slots[second + counters.QUERIES_IN_ROW + counters.UPSTREAM_TRANSPORTS.index("tcp")] = 5
+    slots[second + counters.FAILURES_IN_ROW + counters.FAILURE_REASONS.index("timeout")] = 2
+    slots[second + counters.MISMATCHED_IN_ROW] = 3
+    slots[second + counters.UP_IN_ROW] = 1
+    slots[second + counters.CONNECTIONS_IN_ROW] = 4
+    counters.observe_microseconds(slots, second + counters.SECONDS_IN_ROW, 2000)
+    scraped = Scraped(slots, "192.0.2.1:53", "[2001:db8::1]:53")
+    labels = {"upstream": "[2001:db8::1]:53"}
+    assert scraped.value("forwarder_upstream_queries_total", transport="tcp", **labels) == 5
+    assert scraped.value("forwarder_upstream_queries_total", transport="udp", **labels) == 0
+    assert scraped.value("forwarder_upstream_failures_total", reason="timeout", **labels) == 2
+    assert scraped.value("forwarder_mismatched_responses_total", **labels) == 3
+    assert scraped.value("forwarder_upstream_up", **labels) == 1
+    assert scraped.value("forwarder_upstream_connections", **labels) == 4
+    assert scraped.value("forwarder_upstream_seconds_sum", **labels) == pytest.approx(0.002)
+    assert sum(scraped.values("forwarder_upstream_queries_total", upstream="192.0.2.1:53")) == 0
+
+
+def test_upstreams_that_share_the_last_row_share_a_label(slots: memoryview) -> None:
+    names = [f"192.0.2.{number}:53" for number in range(counters.MAX_UPSTREAMS + 2)]
+    slots[counters.upstream_row(counters.MAX_UPSTREAMS + 1) + counters.MISMATCHED_IN_ROW] = 6
+    scraped = Scraped(slots, *names)
+    assert scraped.value("forwarder_mismatched_responses_total", upstream="other") == 6
+    assert len(scraped.values("forwarder_mismatched_responses_total")) == counters.MAX_UPSTREAMS
+    assert scraped.values("forwarder_mismatched_responses_total", upstream=names[counters.MAX_UPSTREAMS - 1]) == []
+
+
+def test_as_many_upstreams_as_rows_keep_their_names(slots: memoryview) -> None:
+    names = [f"192.0.2.{number}:53" for number in range(counters.MAX_UPSTREAMS)]
+    scraped = Scraped(slots, *names)
+    assert scraped.values("forwarder_upstream_up", upstream=names[-1]) == [0]
+    assert scraped.values("forwarder_upstream_up", upstream="other") == []
+
+
+@pytest.mark.parametrize(
+    ("name", "slot"),
+    [
+        ("forwarder_cache_bytes", counters.CACHE_BYTES),
+        ("forwarder_cache_evictions_total", counters.CACHE_EVICTIONS),
+        ("forwarder_coalesced_total", counters.COALESCED),
+        ("forwarder_deadline_missed_total", counters.DEADLINE_MISSED),
+        ("forwarder_refused_clients_total", counters.REFUSED_CLIENTS),
+        ("forwarder_malformed_queries_total", counters.MALFORMED_QUERIES),
+        ("forwarder_in_progress", counters.IN_PROGRESS),
+        ("forwarder_tcp_connections", counters.TCP_CONNECTIONS),
+    ],
+)
+def test_single_slots(slots: memoryview, name: str, slot: int) -> None:
+    slots[slot] = 11
+    assert Scraped(slots).value(name) == 11
+
+
+def test_cache_entries_by_kind(slots: memoryview) -> None:
+    for number in range(len(counters.CACHE_KINDS)):
+        slots[counters.CACHE_ENTRIES_AT + number] = number + 1
+    scraped = Scraped(slots)
+    assert [scraped.value("forwarder_cache_entries", kind=kind) for kind in ("exact", "positive", "negative")] == [1, 2, 3]
+
+
+def test_what_the_supervisor_knows(slots: memoryview) -> None:
+    scraped = Scraped(slots, restarted=2, drops=3)
+    assert scraped.value("forwarder_workers_restarted_total") == 2
+    assert scraped.value("forwarder_receive_drops_total") == 3
+    assert scraped.value("forwarder_build_info", version=metrics.version(), python=platform.python_version()) == 1
+
+
+def test_a_scrape_writes_nothing(slots: memoryview) -> None:
+    Scraped(slots.toreadonly(), "192.0.2.1:53")
+    assert sum(slots) == 0

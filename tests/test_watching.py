@@ -1,0 +1,148 @@
+"""The files that the configuration names: read with problems that name them, seen to change in every way files change."""
+
+import os
+from pathlib import Path
+
+import pytest
+
+from forwarder import watching
+from forwarder.config import Config, Hosts, Listen, Zone
+from forwarder.errors import ConfigError
+
+
+def config(*upstreams: str, listen: tuple[str, ...] = ("127.0.0.1:53",)) -> Config:
+    return Config(zones=(Zone(zone=".", upstreams=upstreams),), listen=Listen(addresses=listen))
+
+
+def addresses(asked: watching.Asked) -> list[str]:
+    (zone,) = asked.upstreams.zones
+    return zone.addresses
+
+
+class TestAsked:
+    def test_addresses_and_nameservers_in_the_order_written(self, tmp_path: Path) -> None:
+        file = tmp_path / "resolv.conf"
+        file.write_text("nameserver 192.0.2.1\nnameserver 2001:db8::1\nsearch example.com\n")
+        asked = watching.asked(config("192.0.2.9:5353", str(file), "192.0.2.8:53"))
+        assert addresses(asked) == ["192.0.2.9:5353", "192.0.2.1:53", "[2001:db8::1]:53", "192.0.2.8:53"]
+        assert asked.warnings == ()
+
+    def test_an_address_named_twice_is_asked_once(self, tmp_path: Path) -> None:
+        file = tmp_path / "resolv.conf"
+        file.write_text("nameserver 192.0.2.1\n")
+        assert addresses(watching.asked(config("192.0.2.1:53", str(file)))) == ["192.0.2.1:53"]
+
+    @pytest.mark.parametrize("text", ["", "search example.com\n", "# nameserver 192.0.2.1\n"])
+    def test_no_nameserver_is_a_warning_that_says_what_to_write(self, tmp_path: Path, text: str) -> None:
+        file = tmp_path / "resolv.conf"
+        file.write_text(text)
+        asked = watching.asked(config(str(file)))
+        assert addresses(asked) == []
+        assert asked.warnings == (
+            f"zone .: {file} names no nameserver; write `nameserver ADDRESS` there, or the address under zones[].upstreams",
+        )
+
+    def test_a_missing_file_is_a_warning(self, tmp_path: Path) -> None:
+        asked = watching.asked(config(str(tmp_path / "none")))
+        assert addresses(asked) == []
+        assert "does not exist" in asked.warnings[0]
+
+    def test_every_unreadable_file_is_a_problem_of_its_own(self, tmp_path: Path) -> None:
+        (tmp_path / "folder").mkdir()
+        os.mkfifo(tmp_path / "pipe")
+        (tmp_path / "large").write_bytes(b"#" * (watching.MAX_RESOLV_CONF_SIZE + 1))
+        paths = [str(tmp_path / name) for name in ("folder", "pipe", "large")]
+        with pytest.raises(ConfigError) as raised:
+            watching.asked(config(*paths))
+        assert [problem.where for problem in raised.value.problems] == paths
+
+    def test_we_never_ask_ourselves(self, tmp_path: Path) -> None:
+        file = tmp_path / "resolv.conf"
+        file.write_text("nameserver 127.0.0.1\nnameserver 192.0.2.1\n")
+        asked = watching.asked(config(str(file)))
+        assert addresses(asked) == ["192.0.2.1:53"]
+        assert "127.0.0.1:53, which is this daemon" in asked.warnings[0]
+        assert len(asked.warnings) == 1
+
+    def test_only_ourselves_is_nobody(self, tmp_path: Path) -> None:
+        file = tmp_path / "resolv.conf"
+        file.write_text("nameserver 127.0.0.1\n")
+        asked = watching.asked(config(str(file), listen=("0.0.0.0:53",)))
+        assert addresses(asked) == []
+        assert "names no other nameserver" in asked.warnings[-1]
+
+    def test_another_port_is_not_ourselves(self, tmp_path: Path) -> None:
+        file = tmp_path / "resolv.conf"
+        file.write_text("nameserver 127.0.0.1\n")
+        assert addresses(watching.asked(config(str(file), listen=("127.0.0.1:5300",)))) == ["127.0.0.1:53"]
+
+
+class TestPinned:
+    def test_records_and_files_together(self, tmp_path: Path) -> None:
+        file = tmp_path / "hosts"
+        file.write_text("192.0.2.7 seven.test\n")
+        zones = (Zone(zone=".", upstreams=("192.0.2.1:53",)),)
+        hosts = Hosts(records={"eight.test": ("192.0.2.8",)}, files=(str(file),))
+        told = watching.pinned(Config(zones=zones, hosts=hosts))
+        names = {record.name for record in told.records}
+        assert {b"\x05seven\x04test\x00", b"\x05eight\x04test\x00"} <= names
+
+    def test_a_missing_file_is_a_problem(self, tmp_path: Path) -> None:
+        hosts = Hosts(files=(str(tmp_path / "none"),))
+        with pytest.raises(ConfigError, match="none"):
+            watching.pinned(Config(zones=(Zone(zone=".", upstreams=("192.0.2.1:53",)),), hosts=hosts))
+
+
+class TestWatched:
+    def test_nothing_changed(self, tmp_path: Path) -> None:
+        (tmp_path / "hosts").write_text("one")
+        watched = watching.Watched([str(tmp_path / "hosts")])
+        assert watched.changed() == ()
+
+    @pytest.mark.parametrize("way", ["rewritten", "replaced", "removed", "touched", "made unreadable"])
+    def test_each_change_is_told_once(self, tmp_path: Path, way: str) -> None:
+        file = tmp_path / "hosts"
+        file.write_text("one")
+        os.utime(file, ns=(1, 1))
+        watched = watching.Watched([str(file)])
+        match way:
+            case "rewritten":
+                file.write_text("two")
+            case "replaced":
+                (tmp_path / "new").write_text("two")
+                os.utime(tmp_path / "new", ns=(1, 1))
+                (tmp_path / "new").rename(file)
+            case "removed":
+                file.unlink()
+            case "touched":
+                file.touch()
+            case "made unreadable":
+                file.chmod(0)
+        assert watched.changed() == (str(file),)
+        assert watched.changed() == ()
+
+    def test_a_file_that_appears(self, tmp_path: Path) -> None:
+        file = tmp_path / "hosts"
+        watched = watching.Watched([str(file)])
+        file.write_text("one")
+        assert watched.changed() == (str(file),)
+
+    def test_a_config_map_swaps_a_symlink_above_the_file(self, tmp_path: Path) -> None:
+        """What the kubelet does: `hosts` -> `..data/hosts`, `..data` -> a folder, replaced by rename."""
+        for folder in ("first", "second"):
+            (tmp_path / folder).mkdir()
+            (tmp_path / folder / "hosts").write_text("same")
+            os.utime(tmp_path / folder / "hosts", ns=(1, 1))
+        (tmp_path / "..data").symlink_to("first")
+        (tmp_path / "hosts").symlink_to("..data/hosts")
+        watched = watching.Watched([str(tmp_path / "hosts")])
+        (tmp_path / "..data_tmp").symlink_to("second")
+        (tmp_path / "..data_tmp").rename(tmp_path / "..data")
+        assert watched.changed() == (str(tmp_path / "hosts"),)
+
+    def test_only_what_changed_is_named(self, tmp_path: Path) -> None:
+        for name in ("one", "two"):
+            (tmp_path / name).write_text("x")
+        watched = watching.Watched([str(tmp_path / "one"), str(tmp_path / "two")])
+        (tmp_path / "two").write_text("longer")
+        assert watched.changed() == (str(tmp_path / "two"),)
