@@ -102,7 +102,8 @@ class Supervisor:
         self._link_capacity = workers.link_capacity()
         self._ensure_link_holds(files.pinned)
         self._ending = asyncio.Event()
-        self._has_served = asyncio.Event()
+        self._settled = asyncio.Event()  # the first worker serves, or none will
+        self._has_served = False
         self._status = 0
         self._beside: list[asyncio.Task[None]] = []
         descriptors = (*(door.fileno() for door in (*bound.doors.udp, *bound.doors.tcp)), bound.counters)
@@ -127,7 +128,7 @@ class Supervisor:
             say(line)
         self._worker.start()
         try:
-            await _passed(self._has_served, PAGES_WAIT_SECONDS)
+            await _passed(self._settled, PAGES_WAIT_SECONDS)
             self._start_beside("the pages for metrics and health", pages.serve(self._bound.http, self, self._ending))
             self._start_beside("the watching of hosts files", self._watch_files())
             await self._ending.wait()
@@ -145,7 +146,7 @@ class Supervisor:
 
     def is_ready(self) -> bool:
         """Whether queries were answered at least once, and the end is not near."""
-        return self._has_served.is_set() and not self._ending.is_set()
+        return self._has_served and not self._ending.is_set()
 
     def receive_drops(self) -> int:
         """Datagrams lost at the receive queues of all addresses."""
@@ -174,14 +175,16 @@ class Supervisor:
             raise ConfigError((Problem("hosts", sentence),))
 
     def _tell_serving(self) -> None:
-        if self._has_served.is_set():
+        if self._has_served:
             say(f"worker {self._worker.number} (pid {self._worker.pid}) serving")
             return
-        self._has_served.set()
+        self._has_served = True
+        self._settled.set()
         show("\n".join(summary(self._config, self._files)))
 
     def _give_up(self) -> None:
         self._status = 1
+        self._settled.set()
         self._ending.set()
 
     def _end(self) -> None:
@@ -190,6 +193,7 @@ class Supervisor:
             self._worker.kill()
             for task in self._beside:
                 task.cancel()
+        self._settled.set()
         self._ending.set()
 
     async def _drain(self) -> None:

@@ -60,8 +60,8 @@ class Worker:
         self._loop = loop
         self._config = settings.from_json(begin.config)
         self._counts = counters.mapped(begin.counters)
-        turn = Turn()
-        self._network = Network(clock, Readiness(turn), Timers(), turn, Unpredictable())
+        turn = Turn(clock)
+        self._network = Network(Readiness(turn), Timers(), turn, Unpredictable())
         memory = self._config.cache.memory
         exact_budget = memory // EXACT_SHARE
         self._memory = Memory(ExactCache(exact_budget), PinnedNames(), AnswerCache(memory - exact_budget))
@@ -72,7 +72,7 @@ class Worker:
         }
         terms = Terms(self._config.answering.deadline, self._config.listen.max_udp_size, limits)
         zones = self._zones_for(begin.upstreams)
-        self._answering = Answering(self._memory, self._coalescing, zones, terms, self._counts, clock)
+        self._answering = Answering(self._memory, self._coalescing, zones, terms, self._counts, turn)
         self.pin(begin.pinned)
         self._udp = [socket.socket(fileno=descriptor) for descriptor in begin.udp]
         self._tcp = [socket.socket(fileno=descriptor) for descriptor in begin.tcp]
@@ -129,8 +129,8 @@ class Worker:
                 if key not in known:
                     known[key] = self._upstream_for(address, zone, tally)
                 servers.append(known[key])
-            by_name[name_from_text(zone.zone)] = Zone(number, servers, tallies, clock, trust_ad=zone.trust_ad)
-        return Zones(by_name, by_name.get(ROOT) or Zone(-1, [], [], clock, trust_ad=False))
+            by_name[name_from_text(zone.zone)] = Zone(number, servers, tallies, self._network.turn, trust_ad=zone.trust_ad)
+        return Zones(by_name, by_name.get(ROOT) or Zone(-1, [], [], self._network.turn, trust_ad=False))
 
     def _upstream_for(self, address: str, zone: settings.Zone, tally: Tally) -> Upstream:
         target = address_for(*settings.split_address(address))
@@ -149,7 +149,7 @@ class Worker:
 
     def _tick(self) -> None:
         """Look at what is due, for as long as anything is."""
-        self._network.timers.sweep(clock())
+        self._network.timers.sweep(self._network.turn.begin())
         self._network.turn.end()
         if self._network.timers:
             self._loop.call_later(TICK, self._tick)

@@ -5,9 +5,10 @@ response of TTL 0 or of a failure is never kept, half an answer replaces nothing
 """
 
 from forwarder.cache.bounded import Bounded, Entry
-from forwarder.cache.lifetime import Limits, lifetime_for, ttl_cap_for
-from forwarder.wire.records import Kind, Response, with_ttls_capped
+from forwarder.cache.lifetime import Limits, lifetime_for
+from forwarder.wire.records import POSITIVE, Kind, Response, with_ttls_capped
 
+DANGLING = Kind.DANGLING
 ENTRY_OVERHEAD = 560
 """Octets an entry costs beyond its message and key: objects, tuples, its place in the dict. Measured as the growth of PSS
 over 50,000 entries, CPython 3.11, rounded up; `benchmarks/million.py` shows that the budget holds."""
@@ -66,14 +67,17 @@ class AnswerCache:
         return answer if answer is not None and now < answer.expires_at else None
 
     def put(self, key: bytes, response: Response, limits: Limits, now: float) -> Response:
-        """Keep a response for as long as it may be kept; returns it as it is to be told, its TTLs capped."""
+        """Keep a response for as long as it may be kept; returns it as it is to be told, its TTLs capped.
+
+        A negative response tells no TTL above its lifetime (RFC 2308 section 5).
+        """
         lifetime = lifetime_for(response, limits)
-        cap = ttl_cap_for(response, limits)
+        cap = limits.max_ttl if response.kind is POSITIVE else lifetime
         if response.most_ttl > cap:
             response = with_ttls_capped(response, cap)
-        if lifetime > 0 and not (response.kind is Kind.DANGLING and self._holds_usable(key, now)):
+        if lifetime > 0 and not (response.kind is DANGLING and self._holds_usable(key, now)):
             is_kept = self._entries.put(Answer(key, response, now, lifetime))
-            self.positive += is_kept and response.kind is Kind.POSITIVE
+            self.positive += is_kept and response.kind is POSITIVE
         return response
 
     def clear(self) -> None:

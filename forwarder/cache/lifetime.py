@@ -5,7 +5,7 @@ Pure. Always holds: a lifetime is never longer than the TTLs of the records it s
 
 from dataclasses import dataclass
 
-from forwarder.wire.records import Kind, Response
+from forwarder.wire.records import POSITIVE, Kind, Response
 
 BRIEF = 1
 """Seconds for what proves little: a negative response without SOA, an alias with nothing behind it. RFC 2308 section 5 would not
@@ -24,20 +24,14 @@ class Limits:
 
 def lifetime_for(response: Response, limits: Limits) -> int:
     """Whole seconds to keep the response; 0: it is passed on and forgotten."""
-    if response.kind is Kind.POSITIVE:
+    if response.kind is POSITIVE:
         return response.least_ttl if response.least_ttl < limits.max_ttl else limits.max_ttl
     match response.kind:
         case Kind.NODATA | Kind.NXDOMAIN:
-            aliases = response.counts[0]
-            if response.negative_ttl < 0:
-                return min(BRIEF, response.least_ttl) if aliases else BRIEF
-            return min(response.negative_ttl, response.least_ttl, limits.max_negative_ttl)
+            lifetime = min(response.negative_ttl if response.negative_ttl >= 0 else BRIEF, limits.max_negative_ttl)
+            return min(lifetime, response.least_ttl) if any(response.counts) else lifetime
         case Kind.DANGLING:
             return min(BRIEF, response.least_ttl)
         case _:
             return 0
 
-
-def ttl_cap_for(response: Response, limits: Limits) -> int:
-    """The largest TTL a client may be told, seconds. For a negative response that is its lifetime (RFC 2308 section 5)."""
-    return limits.max_ttl if response.kind is Kind.POSITIVE else lifetime_for(response, limits)

@@ -23,8 +23,8 @@ MAX_DEPTH = 8
 _LOADER: Final[Any] = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 """libyaml where PyYAML was built with it: ten times as fast on a long file."""
 
-_FORBIDDEN = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f\ud800-\udfff\ufffe\uffff]")
-"""What YAML 1.2 section 5.1 takes nowhere in a file, written as it is."""
+_FORBIDDEN = re.compile("[^\t\n\r -~\x85\xa0-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
+"""What YAML 1.2 section 5.1 takes nowhere in a file, not even in quotes."""
 
 MAX_SHOWN = 60
 """Characters of what somebody wrote that a problem repeats: enough to find it."""
@@ -67,7 +67,8 @@ def composed(text: str, where: str) -> Document:
     except yaml.YAMLError as error:
         if (mark := getattr(error, "problem_mark", None)) is not None:
             line, column = _position(mark)
-        raise _problem(where, line, column, f"this is not YAML: {getattr(error, 'problem', None) or error}") from None
+        why = getattr(error, "problem", None) or "it cannot be read from here on"
+        raise _problem(where, line, column, f"this is not YAML: {why}") from None
     except (ValueError, OverflowError):  # PyYAML without libyaml, at an escape such as "\UFFFFFFFF"
         raise _problem(where, line, column, "this is not YAML from here on: mend or quote what follows") from None
     return Document(composing.root, tuple(composing.repeated))

@@ -8,7 +8,6 @@
 Always holds: a query of a permitted client gets exactly one response, at the deadline at the latest; what is sent is counted once.
 """
 
-from collections.abc import Callable
 from dataclasses import dataclass
 
 from forwarder.cache.answers import AnswerCache
@@ -30,8 +29,9 @@ from forwarder.observe.counters import (
     kind_for,
     observe_microseconds,
 )
-from forwarder.serving.coalescing import Asker, Coalescing, Door, InProgress
+from forwarder.serving.coalescing import Asker, Coalescing, Door
 from forwarder.serving.policy import Ruling, not_in_memory, not_permitted, ruling_on
+from forwarder.upstream.turn import Turn
 from forwarder.upstream.waiting import step
 from forwarder.upstream.zones import Unanswered, Zones
 from forwarder.wire.edns import ExtendedError
@@ -69,17 +69,19 @@ class Terms:
 class Answering:
     """The recipe, with its ingredients."""
 
-    __slots__ = ("_coalescing", "_terms", "clock", "counts", "memory", "zones")
+    __slots__ = ("_coalescing", "_terms", "_turn", "clock", "counts", "memory", "zones")
 
     def __init__(
-        self, memory: Memory, coalescing: Coalescing, zones: Zones, terms: Terms, counts: memoryview, clock: Callable[[], float]
+        self, memory: Memory, coalescing: Coalescing, zones: Zones, terms: Terms, counts: memoryview, turn: Turn
     ) -> None:
         self.zones = zones
         self.memory = memory
         self._coalescing = coalescing
         self._terms = terms
         self.counts = counts
-        self.clock = clock
+        self._turn = turn
+        self.clock = turn.clock
+        """For what takes long enough to be measured within a turn."""
 
     def at_once(self, message: bytes, door: Door, now: float) -> bytes | Query | None:
         """The response, where no upstream is needed; the query, where one is; None where silence is right."""
@@ -112,26 +114,24 @@ class Answering:
     def ask(self, query: Query, door: Door, peer: object, now: float) -> None:
         """Have the question answered by an upstream; the door hears of it by `reply`."""
         asker = Asker(query, door, peer, now)
-        progress = self._coalescing.admit(asker, now + self._terms.deadline)
-        if progress is None:
+        first = self._coalescing.admit(asker)
+        if first is asker:
+            step(self.after_asking(asker))
+        elif first is None:
             self._reply(asker, OVERLOADED, now)
-        elif len(progress.askers) == 1:
-            step(self.after_asking(progress))
 
-    async def after_asking(self, progress: InProgress) -> None:
+    async def after_asking(self, first: Asker) -> None:
         """The second half of the recipe, once per question in progress."""
-        query = progress.query
+        query = first.query
         zone = self.zones.for_name(query.name)
         outcome: Response | Unanswered = INTERRUPTED
-        now = progress.until
         try:
-            outcome = await zone.ask(query, progress.until)
-            now = self.clock()
+            outcome = await zone.ask(query, first.received_at + self._terms.deadline)
             if isinstance(outcome, Response):
-                outcome = self.memory.answers.put(query.key, outcome, self._terms.limits[zone.number], now)
+                outcome = self.memory.answers.put(query.key, outcome, self._terms.limits[zone.number], self._turn.now)
         finally:
-            for asker in self._coalescing.end(progress):
-                self._reply(asker, outcome, now)
+            for asker in self._coalescing.end(first):
+                self._reply(asker, outcome, self._turn.now)
 
     def refuse(self, message: bytes, door: Door, now: float) -> bytes | None:
         """The response to a client outside `listen.allow`, over TCP; None where silence is right."""
@@ -157,8 +157,13 @@ class Answering:
             door.reply(asker.peer, own_response(query, Rcode.SERVFAIL, udp_size, outcome.error, outcome.text))
 
     def _fitted(self, response: Response, query: Query, door: Door, *, age: int = 0, turn: int = 0) -> bytes:
-        opt = response_opt(query, self._terms.max_udp_size)
-        return fitted(response, query, LARGEST if door.is_stream else self._udp_limit(query), opt, age=age, turn=turn)
+        limit = our_size = self._terms.max_udp_size
+        opt = response_opt(query, our_size) if query.has_edns else b""
+        if door.is_stream:
+            limit = LARGEST
+        elif query.udp_size < limit:
+            limit = query.udp_size
+        return fitted(response, query, limit, opt, age=age, turn=turn)
 
     def _udp_limit(self, query: Query) -> int:
         return min(query.udp_size, self._terms.max_udp_size)

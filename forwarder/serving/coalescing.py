@@ -8,7 +8,7 @@ from typing import Protocol
 
 from forwarder.wire.message import Query
 
-MAX_WAITERS = 512
+MAX_JOINED = 512
 """Askers of one question in progress: more are told SERVFAIL at once. A node with as many pods asking the same name in the same
 fraction of a second has a retry storm, not clients."""
 
@@ -26,27 +26,17 @@ class Door(Protocol):
 
 
 class Asker:
-    """Someone who waits for the answer."""
+    """Someone who waits for the answer. The first asker of a question stands for the question in progress."""
 
-    __slots__ = ("door", "peer", "query", "received_at")
+    __slots__ = ("door", "joined", "peer", "query", "received_at")
 
     def __init__(self, query: Query, door: Door, peer: object, received_at: float) -> None:
         self.query = query
         self.door = door
         self.peer = peer
         self.received_at = received_at
-
-
-class InProgress:
-    """A question that is being asked, and who wants to know."""
-
-    __slots__ = ("askers", "query", "until")
-
-    def __init__(self, asker: Asker, until: float) -> None:
-        self.query = asker.query
-        self.askers = [asker]
-        self.until = until
-        """When all of them must have their response, the first being the first to run out of time."""
+        self.joined: list[Asker] | None = None
+        """Those who asked the same while it was in progress; for the first asker alone."""
 
 
 class Coalescing:
@@ -56,7 +46,7 @@ class Coalescing:
 
     def __init__(self, max_in_progress: int) -> None:
         self._max_in_progress = max_in_progress
-        self._questions: dict[bytes, InProgress] = {}
+        self._questions: dict[bytes, Asker] = {}
         self._coalesced = 0
 
     def __len__(self) -> int:
@@ -67,25 +57,28 @@ class Coalescing:
         taken, self._coalesced = self._coalesced, 0
         return taken
 
-    def admit(self, asker: Asker, until: float) -> InProgress | None:
-        """The question that the asker waits for from now on, to be asked if it has no other asker yet.
+    def admit(self, asker: Asker) -> Asker | None:
+        """The first asker of the question: this one, if it is to be asked now.
 
         None: too many are in progress, or this one has as many askers as it may have.
         """
+        questions = self._questions
         key = asker.query.key
-        progress = self._questions.get(key)
-        if progress is None:
-            if len(self._questions) >= self._max_in_progress:
+        first = questions.get(key)
+        if first is None:
+            if len(questions) >= self._max_in_progress:
                 return None
-            progress = self._questions[key] = InProgress(asker, until)
-            return progress
-        if len(progress.askers) >= MAX_WAITERS:
+            questions[key] = asker
+            return asker
+        if first.joined is None:
+            first.joined = []
+        elif len(first.joined) >= MAX_JOINED:
             return None
-        progress.askers.append(asker)
+        first.joined.append(asker)
         self._coalesced += 1
-        return progress
+        return first
 
-    def end(self, progress: InProgress) -> list[Asker]:
-        """Everybody who waits for this question, which is in progress no more."""
-        del self._questions[progress.query.key]
-        return progress.askers
+    def end(self, first: Asker) -> list[Asker]:
+        """Everybody who waits for this question, in order; it is in progress no more."""
+        del self._questions[first.query.key]
+        return [first, *first.joined] if first.joined else [first]

@@ -104,16 +104,24 @@ class Datagrams:
         start = place * CONTROL
         return address, self.controls[start : start + self._control_sizes[place]]
 
-    def put(self, place: int, peer: tuple[bytes, bytes], message: bytes) -> None:
-        """Lay a datagram out for `send`."""
-        address, control = peer
-        start = place * self.stride
-        self.octets[start : start + len(message)] = message
-        self.sizes[place] = len(message)
-        start = place * ADDRESS
-        self.addresses[start : start + len(address)] = address
+    def put(self, replies: list[tuple[tuple[bytes, bytes], bytes]]) -> None:
+        """Lay datagrams out for `send`, from place 0 on: for each whom it goes to, as `peer` had it, and its octets."""
+        octets, addresses, sizes, address_size = self.octets, self.addresses, self.sizes, self.address_size
+        place = start = at = 0
+        for (address, control), message in replies:
+            size = len(message)
+            octets[start : start + size] = message
+            sizes[place] = size
+            addresses[at : at + address_size] = address
+            if self.controls is not None:
+                self._put_control(place, control)
+            place += 1
+            start += self.stride
+            at += ADDRESS
+
+    def _put_control(self, place: int, control: bytes) -> None:
+        start = place * CONTROL
         if self.controls is not None:
-            start = place * CONTROL
             self.controls[start : start + len(control)] = control
             self._control_sizes[place] = len(control)
 

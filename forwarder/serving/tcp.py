@@ -73,6 +73,7 @@ class TcpDoor:
         self.answering.counts[TCP_CONNECTIONS] -= 1
 
     def _accept(self) -> None:
+        self.turn.begin()
         for _ in range(ACCEPTS_PER_TURN):
             try:
                 connection, address = self._listener.accept()
@@ -101,7 +102,7 @@ class TcpDoor:
             self.loop.add_reader(self._listener.fileno(), self._accept)
 
     def _look_around(self) -> None:
-        self._admission.close_idle(self.answering.clock())
+        self._admission.close_idle(self.turn.begin())
         self._is_looking = bool(self._admission.clients)
         if self._is_looking:
             self.loop.call_later(LOOK_AROUND, self._look_around)
@@ -164,7 +165,7 @@ class StreamClient:
         self._is_reading = True
         self._is_writing = False
         self.in_progress = 0
-        self.active_at = door.answering.clock()
+        self.active_at = door.turn.now
         """When octets last went either way."""
         door.loop.add_reader(connection.fileno(), self._on_readable)
 
@@ -204,7 +205,7 @@ class StreamClient:
         except (OSError, WireError):
             self.close()
             return
-        self.active_at = self.door.answering.clock()
+        self.active_at = self.door.turn.begin()
         if not data:
             self.end()
             return
@@ -213,7 +214,7 @@ class StreamClient:
 
     def _serve_waiting(self) -> None:
         """Answer what was read, up to the limits."""
-        now = self.door.answering.clock()
+        now = self.door.turn.now
         self.door.answering.memory.exact.begin(now)
         while self._waiting and self._is_open and self.in_progress < MAX_PIPELINED and self._unsent < MAX_UNSENT:
             self._serve(self._waiting.popleft(), now)
@@ -262,7 +263,7 @@ class StreamClient:
             self.close()
             return
         if count:
-            self.active_at = self.door.answering.clock()
+            self.active_at = self.door.turn.now
         rest = data[count:]
         self._output = [rest] if rest else []
         self._unsent = len(rest)
@@ -276,6 +277,7 @@ class StreamClient:
         self._close_if_done()
 
     def _on_writable(self) -> None:
+        self.door.turn.begin()
         self._flush()
         if self._is_open:
             self._serve_waiting()

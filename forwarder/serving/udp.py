@@ -52,7 +52,7 @@ class UdpDoor:
         sizes = incoming.receive()
         if not sizes:
             return
-        now = self._clock()
+        now = self._turn.begin()
         self._begin(now)
         octets, stride, out_sizes = incoming.octets, incoming.stride, incoming.sizes
         recall, counts, row, allowed = self._recall, self._counts, self.row, self._allowed
@@ -113,9 +113,7 @@ class UdpDoor:
         replies, self._replies = self._replies, []
         outgoing = self._outgoing
         for first in range(0, len(replies), BATCH):
-            count = 0
-            for peer, message in replies[first : first + BATCH]:
-                outgoing.put(count, peer, message)
-                count += 1
-            outgoing.send(0, count)
+            batch = replies[first : first + BATCH]
+            outgoing.put(batch)
+            outgoing.send(0, len(batch))
 

@@ -1,7 +1,6 @@
-"""What all upstream transports share: the worker's clock, sockets' readiness, timers, the turn, random octets."""
+"""What all upstream transports share: sockets' readiness, timers, the turn and its time, random octets."""
 
 import socket
-from collections.abc import Callable
 from dataclasses import dataclass
 
 from forwarder.upstream.readiness import Readiness
@@ -14,8 +13,6 @@ from forwarder.upstream.waiting import Timers
 class Network:
     """One per worker."""
 
-    clock: Callable[[], float]
-    """Seconds, of a clock that also runs while the host sleeps."""
     readiness: Readiness
     timers: Timers
     turn: Turn

@@ -43,7 +43,8 @@ class Readiness:
         del self._called[descriptor]
 
     def serve(self) -> None:
-        """Call whoever has something, then end the turn."""
+        """Begin a turn, call whoever has something, end the turn."""
+        self._turn.begin()
         called = self._called
         for descriptor, events in self._epoll.poll(0, AT_ONCE):
             on_ready = called.get(descriptor)

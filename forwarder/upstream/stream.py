@@ -16,13 +16,13 @@ from forwarder.upstream.readiness import READ, WRITE
 from forwarder.upstream.selection import Failed
 from forwarder.upstream.tally import TCP, Tally
 from forwarder.upstream.waiting import TIMED_OUT, TimedOut, Waiting
-from forwarder.wire.framing import Deframer, framed
-from forwarder.wire.message import Match, Query, match_for, query_for_upstream
+from forwarder.wire.framing import Deframer
+from forwarder.wire.message import Match, Query, framed_query_for_upstream, match_for
 from forwarder.wire.records import Response, failure_response, parse_response
 
 MAX_CONNECTIONS = 8
 """Connections to one upstream. Servers bound them per client: CoreDNS and unbound by memory, nsd at 100 for everybody."""
-BUSY = 16
+BUSY = 32
 """Queries outstanding on the least loaded connection that make us dial another."""
 MAX_AGE = 300.0
 """Seconds a connection takes queries, so that load finds upstreams that came later behind one address."""
@@ -34,6 +34,8 @@ RECEIVE_SIZE = 65536
 CONNECTIONS_TRIED = 2
 """Connections a query is sent on before its attempt counts as failed: an idle connection may have been closed by the other side in
 the moment it was used."""
+
+BARE_FAILURE, EXACT, NONE = Match.BARE_FAILURE, Match.EXACT, Match.NONE
 
 
 class StreamUpstream:
@@ -63,10 +65,8 @@ class StreamUpstream:
             message = await sent
             if message is not Failed.NETWORK:
                 break
-        if message is TIMED_OUT:
-            return Failed.TIMEOUT
         if not isinstance(message, bytes):
-            return Failed.NETWORK
+            return Failed.TIMEOUT if message is TIMED_OUT else Failed.NETWORK
         try:
             return parse_response(message, query.name, query.qtype, do=query.do)
         except WireError:
@@ -97,7 +97,7 @@ class StreamUpstream:
         """The least loaded connection, or a fresh one where all are busy; None when none can be had."""
         connections = self._connections
         best = min(connections, key=_load, default=None)
-        while best is not None and not best.load and self._network.clock() - best.used_at > IDLE_TIMEOUT:
+        while best is not None and not best.load and self._network.turn.now - best.used_at > IDLE_TIMEOUT:
             best.retire()
             best = min(connections, key=_load, default=None)
         if best is None or (best.load >= BUSY and len(connections) < MAX_CONNECTIONS):
@@ -166,16 +166,16 @@ class Connection:
         self.load = 0
         """Queries outstanding."""
         self.is_retired = False
-        self.dialled_at = self.used_at = network.clock()
+        self.dialled_at = self.used_at = network.turn.now
         self.pipeline: Pipeline[Sent] = Pipeline(network.unpredictable.message_id)
         network.readiness.watch(self._socket.fileno(), self._on_ready, self._watched)
 
     def send(self, query: Query, *, wants_ad: bool) -> Sent:
         """Take a query along in this turn's write."""
-        question = query.name + query.question[-4:]
+        question = query.key[:-1]
         sent = Sent(self, question)
         self.load += 1
-        message = framed(query_for_upstream(sent.identity, question, query, wants_ad=wants_ad))
+        message = framed_query_for_upstream(sent.identity, question, query, wants_ad=wants_ad)
         self._output.append(message)
         self.unsent += len(message)
         if not self._flush_is_due and self._is_connected:
@@ -223,7 +223,7 @@ class Connection:
         except OSError:
             self._die()
             return
-        self.used_at = self._network.clock()
+        self.used_at = self._network.turn.now
         if self.used_at - self.dialled_at > MAX_AGE:
             self.retire()
         rest = data[count:]
@@ -246,21 +246,26 @@ class Connection:
         if not data:
             self._die()
             return
+        outstanding = self.pipeline.outstanding
         for message in messages:
-            self._on_message(message)
+            sent = outstanding.get(message[0] << 8 | message[1])
+            if sent is not None and match_for(message, sent.identity, sent.question) is EXACT:
+                del outstanding[sent.identity]
+                self.load -= 1
+                sent.resume(message)
+            else:
+                self._on_odd_message(message, sent)
         if self.is_retired:
             self.close_if_done()
 
-    def _on_message(self, message: bytes) -> None:
-        sent = self.pipeline.find(message[0] << 8 | message[1])
-        found = match_for(message, sent.identity, sent.question) if sent is not None else Match.NONE
-        if sent is None or found is Match.NONE:
+    def _on_odd_message(self, message: bytes, sent: Sent | None) -> None:
+        """A response that is not plainly the one to its query: without a question, in another case, or none."""
+        found = match_for(message, sent.identity, sent.question) if sent is not None else NONE
+        if sent is None or found is NONE:
             self._upstream.mismatched()
             return
-        if found is Match.BARE_FAILURE:
-            message = failure_response(message, sent.question)
         self.settle(sent)
-        sent.resume(message)
+        sent.resume(failure_response(message, sent.question) if found is BARE_FAILURE else message)
 
     def _die(self) -> None:
         """The connection is lost: whatever was outstanding goes out again elsewhere."""

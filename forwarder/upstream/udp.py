@@ -32,13 +32,19 @@ ECHOES_TO_TRUST = 3
 RECEIVE_SIZE = 65536
 """Octets of the buffer that all sockets share; no datagram is longer."""
 
+AAAA = int(Qtype.AAAA)
+EXACT, OTHER_CASE, BARE_FAILURE = Match.EXACT, Match.OTHER_CASE, Match.BARE_FAILURE
+
 _buffer = mmap.mmap(-1, RECEIVE_SIZE)
 
 
 class UdpUpstream:
     """A server asked over UDP."""
 
-    __slots__ = ("_address", "_echoes", "_idle", "_network", "_open", "_stream", "_tally", "_wants_ad", "name", "randomises_case")
+    __slots__ = (
+        "_address", "_echoes", "_idle", "_network", "_open", "_stream", "_tally", "_wants_ad", "_watch", "is_learning", "name",
+        "randomises_case",
+    )  # fmt: skip
 
     def __init__(
         self, address: Address, network: Network, tally: Tally, stream: Upstream, *, case_randomisation: str, wants_ad: bool
@@ -47,34 +53,35 @@ class UdpUpstream:
         self.randomises_case = case_randomisation != "off"
         self._address = address
         self._network = network
+        self._watch = network.timers.watch
         self._tally = tally
         self._stream = stream
         """The same server over TCP, for truncated responses."""
         self._wants_ad = wants_ad
-        self._echoes = ECHOES_TO_TRUST if case_randomisation == "on" else 0
+        self._echoes = 0
+        self.is_learning = case_randomisation != "on"
+        """Whether a response in another case than ours may yet be how this server is."""
         self._idle: tuple[list[UdpSocket], list[UdpSocket]] = ([], [])
         """Sockets at rest: for AAAA, for all other types."""
         self._open = 0
 
     async def exchange(self, query: Query, until: float) -> Response | Failed:
         """One query, its response or why there is none."""
-        network = self._network
+        unpredictable = self._network.unpredictable
         try:
             carrier = self._socket_for(query.qtype)
         except OSError:
             return Failed.NETWORK
-        spelled = network.unpredictable.spelled(query.name) if self.randomises_case else query.name
+        spelled = unpredictable.spelled(query.name) if self.randomises_case else query.name
         question = spelled + query.question[-4:]
-        identity = network.unpredictable.message_id()
+        identity = unpredictable.message_id()
         if not carrier.send(query_for_upstream(identity, question, query, wants_ad=self._wants_ad), identity, question):
             return Failed.NETWORK
         self._tally.sent(UDP)
-        network.timers.watch(carrier, until)
+        self._watch(carrier, until)
         message: bytes | Failed | TimedOut = await carrier
-        if message is TIMED_OUT:
-            return Failed.TIMEOUT
         if not isinstance(message, bytes):
-            return message
+            return Failed.TIMEOUT if message is TIMED_OUT else message
         if is_truncated(message):
             return await self._stream.exchange(query, until)
         try:
@@ -82,17 +89,16 @@ class UdpUpstream:
         except WireError:
             return Failed.MALFORMED
 
-    def accepts(self, message: bytes, identity: int, question: bytes) -> bytes | None:
-        """The message, if it is the response that is waited for; in a form that can be parsed."""
-        match match_for(message, identity, question):
-            case Match.EXACT:
-                if self._echoes < ECHOES_TO_TRUST:
-                    self._echoes += 1
-                return message
-            case Match.OTHER_CASE if self._echoes < ECHOES_TO_TRUST:
-                return message
-            case Match.BARE_FAILURE:
-                return failure_response(message, question)
+    def accepts(self, message: bytes, found: Match, question: bytes) -> bytes | None:
+        """The message, if it is the response that is waited for, in a form that can be parsed."""
+        if found is EXACT:
+            self._echoes += 1
+            self.is_learning = self._echoes < ECHOES_TO_TRUST
+            return message
+        if found is OTHER_CASE and self.is_learning:
+            return message
+        if found is BARE_FAILURE:
+            return failure_response(message, question)
         self._tally.mismatched()
         return None
 
@@ -104,7 +110,7 @@ class UdpUpstream:
         """A socket has done its work, or must not do any more."""
         idle = self._idle[carrier.kind]
         if reuse and len(idle) < MAX_IDLE:
-            carrier.idle_since = self._network.clock()
+            carrier.idle_since = self._network.turn.now
             idle.append(carrier)
             return
         self._open -= 1
@@ -117,11 +123,11 @@ class UdpUpstream:
                 self.release(idle.pop(), reuse=False)
 
     def _socket_for(self, qtype: int) -> "UdpSocket":
-        kind = 0 if qtype == Qtype.AAAA else 1
+        kind = 0 if qtype == AAAA else 1
         idle = self._idle[kind]
         while idle:
             carrier = idle.pop()
-            if carrier.uses < MAX_USES and self._network.clock() - carrier.idle_since < IDLE_TIMEOUT:
+            if self._network.turn.now - carrier.idle_since < IDLE_TIMEOUT:
                 return carrier
             self.release(carrier, reuse=False)
         if self._open >= MAX_SOCKETS:
@@ -134,7 +140,7 @@ class UdpUpstream:
 class UdpSocket(Waiting):
     """A connected socket; what waits on it is the one query it carries."""
 
-    __slots__ = ("_identity", "_network", "_question", "_receive", "_socket", "_upstream", "idle_since", "kind", "uses")
+    __slots__ = ("_identity", "_network", "_question", "_receive", "_send", "_socket", "_upstream", "idle_since", "kind", "uses")
 
     def __init__(self, upstream: UdpUpstream, address: Address, network: Network, kind: int) -> None:
         super().__init__()
@@ -151,7 +157,7 @@ class UdpSocket(Waiting):
         except OSError:
             self._socket.close()
             raise
-        self._receive = self._socket.recv_into
+        self._receive, self._send = self._socket.recv_into, self._socket.send
         network.readiness.watch(self._socket.fileno(), self._on_ready, READ)
 
     def send(self, message: bytes, identity: int, question: bytes) -> bool:
@@ -160,7 +166,7 @@ class UdpSocket(Waiting):
         self._identity = identity
         self._question = question
         try:
-            self._socket.send(message)
+            self._send(message)
         except OSError:
             self._upstream.release(self, reuse=False)
             return False
@@ -187,7 +193,10 @@ class UdpSocket(Waiting):
         if self.coroutine is None:
             self._upstream.mismatched()
             return
-        message = self._upstream.accepts(_buffer[:size], self._identity, self._question)
+        received = _buffer[:size]
+        found = match_for(received, self._identity, self._question)
+        is_plain = found is EXACT and not self._upstream.is_learning
+        message = received if is_plain else self._upstream.accepts(received, found, self._question)
         if message is not None:
             self._upstream.release(self, reuse=self.uses < MAX_USES)
             self.resume(message)

@@ -45,9 +45,10 @@ class Waiting:
     def resume(self, value: object) -> None:
         """Hand over what was waited for, if anybody still waits."""
         coroutine = self.coroutine
-        if coroutine is not None:
-            self.coroutine = None
-            step(coroutine, value)
+        if coroutine is None:
+            return
+        self.coroutine = None
+        step(coroutine, value)
 
     def give_up(self) -> None:
         """Its time is over; subclasses put in order what they hold, then resume."""

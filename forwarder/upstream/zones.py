@@ -4,16 +4,18 @@ Always holds: the zone with the longest suffix of the name is the only one asked
 `ask` returns at `until` at the latest and never raises.
 """
 
-from collections.abc import Callable
 from dataclasses import dataclass
 
 from forwarder.upstream.selection import Attempts, Failed, Selection, Upstream
 from forwarder.upstream.tally import REASON_FOR_RCODE, Tally
+from forwarder.upstream.turn import Turn
 from forwarder.upstream.waiting import TICK
 from forwarder.wire.edns import ExtendedError
 from forwarder.wire.message import Query, Rcode
 from forwarder.wire.names import ancestors
 from forwarder.wire.records import Kind, Response
+
+FAILURE = Kind.FAILURE
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,41 +29,41 @@ class Unanswered:
 class Zone:
     """A zone's upstreams, in written order."""
 
-    __slots__ = ("_clock", "_selection", "_tallies", "_trust_ad", "number", "upstreams")
+    __slots__ = ("_selection", "_tallies", "_trust_ad", "_turn", "number", "upstreams")
 
-    def __init__(
-        self, number: int, upstreams: list[Upstream], tallies: list[Tally], clock: Callable[[], float], *, trust_ad: bool
-    ) -> None:
+    def __init__(self, number: int, upstreams: list[Upstream], tallies: list[Tally], turn: Turn, *, trust_ad: bool) -> None:
         self.number = number
         """Its place in the configuration; -1 for names that no zone encloses."""
         self.upstreams = upstreams
         self._trust_ad = trust_ad
         self._tallies = tallies
         self._selection = Selection(len(upstreams))
-        self._clock = clock
+        self._turn = turn
 
     async def ask(self, query: Query, until: float) -> Response | Unanswered:
         """The first usable answer: upstreams in order, each until it fails, all inside the deadline."""
-        now = self._clock()
-        number = self._selection.first(now)
+        selection = self._selection
+        now = self._turn.now
+        number = selection.first(now)
         if number < 0:
             return Unanswered(ExtendedError.NO_REACHABLE_AUTHORITY, "no upstream is configured for this name")
         attempts: Attempts | None = None
         while True:
             round_number = attempts.made.get(number, 0) if attempts else 0
-            outcome = await self.upstreams[number].exchange(query, self._selection.give_up_at(round_number, now, until))
-            if isinstance(outcome, Response) and outcome.kind is not Kind.FAILURE:
-                self._answered(number, self._clock() - now)
-                outcome.is_authentic = outcome.is_authentic and self._trust_ad
+            outcome = await self.upstreams[number].exchange(query, selection.give_up_at(round_number, now, until))
+            if isinstance(outcome, Response) and outcome.kind is not FAILURE:
+                self._note_answer(number, self._turn.now - now)
+                if not self._trust_ad:
+                    outcome.is_authentic = False
                 return outcome
             attempts = attempts or Attempts()
             now = self._note_failure(attempts, number, outcome)
-            following = self._selection.next(attempts, now) if until - now > TICK else -1
+            following = selection.next(attempts, now) if until - now > TICK else -1
             if following < 0:
                 return _reason(self.upstreams[number].name, outcome)
             number = following
 
-    def _answered(self, number: int, seconds: float) -> None:
+    def _note_answer(self, number: int, seconds: float) -> None:
         tally = self._tallies[number]
         tally.answered(seconds)
         if self._selection.health[number].failures:
@@ -69,7 +71,7 @@ class Zone:
             tally.is_up(up=True)
 
     def _note_failure(self, attempts: Attempts, number: int, outcome: Response | Failed) -> float:
-        now = self._clock()
+        now = self._turn.now
         attempts.total += 1
         attempts.made[number] = attempts.made.get(number, 0) + 1
         tally = self._tallies[number]

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from enum import Enum, IntEnum, auto
 
 from forwarder.errors import WireError
-from forwarder.wire.edns import DO, OPT, ExtendedError, extended_error, opt_record
+from forwarder.wire.edns import DO, FIXED_SIZE, OPT, ExtendedError, extended_error, opt_record
 from forwarder.wire.framing import HEADER_SIZE
 from forwarder.wire.names import MAX_LABEL, MAX_NAME, skip_name
 
@@ -57,6 +57,7 @@ LEAST_UDP_SIZE = 512
 _header = struct.Struct("!HHHHHH")
 _read_header = _header.unpack_from
 write_header = _header.pack
+_write_framed_header = struct.Struct("!HHHHHHH").pack
 _read_id_and_flags = struct.Struct("!HH").unpack_from
 _read_identity = struct.Struct("!HHH").unpack_from
 _read_type_and_class = struct.Struct("!HH").unpack_from
@@ -206,6 +207,7 @@ class Match(Enum):
     NONE = auto()
 
 
+EXACT = Match.EXACT
 BARE_FAILURES = frozenset({Rcode.FORMERR, Rcode.SERVFAIL, Rcode.NOTIMP, Rcode.REFUSED})
 
 
@@ -218,7 +220,7 @@ def match_for(message: bytes, identity: int, question: bytes) -> Match:
         return Match.NONE
     if questions == 1:
         if message.startswith(question, HEADER_SIZE):
-            return Match.EXACT
+            return EXACT
         end = HEADER_SIZE + len(question)
         same_name = message[HEADER_SIZE : end - 4].lower() == question[:-4].lower()
         return Match.OTHER_CASE if same_name and message[end - 4 : end] == question[-4:] else Match.NONE
@@ -244,3 +246,10 @@ def query_for_upstream(identity: int, question: bytes, query: Query, *, wants_ad
     """The query that we send for a client's: RD, its CD and DO, OPT of our own. `question` is ours to spell."""
     flags = RD | (query.flags & CD) | (AD if wants_ad else 0)
     return write_header(identity, flags, 1, 0, 0, 1) + question + _OPT_TO_UPSTREAM[query.do]
+
+
+def framed_query_for_upstream(identity: int, question: bytes, query: Query, *, wants_ad: bool) -> bytes:
+    """The same, as it goes into a stream: behind its length."""
+    flags = RD | (query.flags & CD) | (AD if wants_ad else 0)
+    size = HEADER_SIZE + len(question) + FIXED_SIZE
+    return _write_framed_header(size, identity, flags, 1, 0, 0, 1) + question + _OPT_TO_UPSTREAM[query.do]

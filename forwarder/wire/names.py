@@ -131,7 +131,7 @@ def _escaped(text: str, position: int) -> tuple[int, int]:
     digits = text[position : position + 3]
     if len(digits) == 3 and digits.isascii() and digits.isdigit() and int(digits) <= 0xFF:  # noqa: PLR2004 - three digits of \DDD
         return int(digits), position + 3
-    if not digits or not " " < digits[0] <= "~":
+    if not digits or digits[0].isdigit() or not " " < digits[0] <= "~":
         raise ValueError(f"{text!r} has a backslash with nothing to escape behind it")
     return ord(digits[0]), position + 1
 

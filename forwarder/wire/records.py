@@ -25,6 +25,7 @@ LEAST_RECORD = 11
 TO_QNAME = b"\xc0\x0c"
 """A compression pointer to the question's name, which always starts behind the header."""
 POINTER_TO_QNAME = 0xC00C
+LARGEST_TTL = 0xFFFFFFFF
 ADDRESS_SIZES = {1: 4, 28: 16}
 """Octets of the RDATA of A and AAAA (RFC 1035 section 3.4.1, RFC 3596 section 2.2)."""
 RRSIG, NSEC, NSEC3 = 46, 47, 50
@@ -40,6 +41,7 @@ HOST_AT = {Qtype.MX: 2, Qtype.SRV: 6, Qtype.SVCB: 2, Qtype.HTTPS: 2}
 _read_header = struct.Struct("!HHHHHH").unpack_from
 _read_fixed = struct.Struct("!HHIH").unpack_from
 _read_behind_pointer = struct.Struct("!HHHIH").unpack_from
+_read_opt = struct.Struct("!BHHIH").unpack_from
 _read_soa_numbers = struct.Struct("!IIIII").unpack_from
 _write_ttl = struct.Struct("!I").pack_into
 
@@ -55,6 +57,9 @@ class Kind(Enum):
     """An alias with nothing behind it, neither records nor SOA: half an answer."""
     FAILURE = auto()
     """Any other RCODE (RFC 9520 section 2)."""
+
+
+POSITIVE = Kind.POSITIVE
 
 
 @dataclass(slots=True)
@@ -98,17 +103,17 @@ def parse_response(message: bytes, name: bytes, qtype: int, *, do: bool) -> Resp
 
     The caller has matched ID, QR, opcode and question. Raises WireError for records that run past the end and the like.
     """
-    _, flags, _, *counts = _read_header(message)
+    _, flags, _, answered, authority, additional = _read_header(message)
     start = HEADER_SIZE + len(name) + 4
-    if not flags & 0xF and counts[0] and not counts[1] and qtype not in HOST_AT:
-        plain = _plain_response(message, start, qtype, counts, is_authentic=bool(flags & AD))
+    if answered and not authority and additional < 2 and not flags & 0xF and qtype not in HOST_AT:  # noqa: PLR2004 - OPT alone
+        plain = _plain_response(message, start, qtype, answered, flags, has_opt=additional == 1)
         if plain is not None:
             return plain
-    if sum(counts) * LEAST_RECORD > len(message) - start:
+    if (answered + authority + additional) * LEAST_RECORD > len(message) - start:
         raise WireError("more records announced than there is room for")
-    answers, position = _walked(message, start, counts[0])
-    authorities, position = _walked(message, position, counts[1])
-    additionals, position = _walked(message, position, counts[2])
+    answers, position = _walked(message, start, answered)
+    authorities, position = _walked(message, position, authority)
+    additionals, position = _walked(message, position, additional)
     rcode = flags & 0xF
     for record in additionals:
         if record.rtype == OPT:
@@ -146,44 +151,40 @@ def parse_response(message: bytes, name: bytes, qtype: int, *, do: bool) -> Resp
     )  # fmt: skip
 
 
-def _plain_response(message: bytes, start: int, qtype: int, counts: list[int], *, is_authentic: bool) -> Response | None:
-    """What most responses are, read in one loop: records of the type asked for, all owned by QNAME, at most an OPT behind them.
+def _plain_response(message: bytes, start: int, qtype: int, count: int, flags: int, *, has_opt: bool) -> Response | None:
+    """What most responses are, read in one loop: `count` records of the type asked for, all of QNAME, at most an OPT behind them.
 
     None: it is not of that kind, or not whole, and is to be looked at properly.
     """
-    offsets: list[int] = []
-    least, most = 0xFFFFFFFF, 0
+    offsets = []
+    least, most = LARGEST_TTL, 0
     position = start
     try:
-        for _ in range(counts[0]):
+        for _ in range(count):
             pointer, rtype, rclass, ttl, length = _read_behind_pointer(message, position)
             if pointer != POINTER_TO_QNAME or rtype != qtype or rclass != CLASS_IN:
                 return None
             offsets.append(position + 6)
-            least = ttl if ttl < least else least
-            most = ttl if ttl > most else most
+            if ttl < least:
+                least = ttl
+            if ttl > most:
+                most = ttl
             position += 12 + length
+        if has_opt:
+            root, rtype, _, extended, length = _read_opt(message, position)
+            if root or rtype != OPT or extended >> 24 or position + LEAST_RECORD + length > len(message):
+                return None
     except struct.error:
         return None
-    if position > len(message) or (counts[2] and not (counts[2] == 1 and _is_plain_opt(message, position))):
+    if position > len(message):
         return None
     places: tuple[int, ...] = ()
-    if counts[0] > 1 and qtype in ADDRESS_SIZES:
-        size = ADDRESS_SIZES[qtype]
-        if position != start + counts[0] * (12 + size):
+    if count > 1 and qtype in ADDRESS_SIZES:
+        if position != start + count * (12 + ADDRESS_SIZES[qtype]):
             return None
         places = tuple([offset + 6 for offset in offsets])
-    return Response(
-        message[:position], Kind.POSITIVE, 0, (counts[0], 0, 0), tuple(offsets), places, least, most, -1, is_authentic
-    )  # fmt: skip
-
-
-def _is_plain_opt(message: bytes, position: int) -> bool:
-    """Whether a whole OPT record stands here that adds nothing to the RCODE."""
-    rest = message[position:]
-    if len(rest) < LEAST_RECORD or not rest.startswith(b"\0\0\x29") or rest[5]:
-        return False
-    return LEAST_RECORD + (rest[9] << 8 | rest[10]) <= len(rest)
+    kept = message[:position]
+    return Response(kept, POSITIVE, 0, (count, 0, 0), tuple(offsets), places, least, most, -1, flags & AD != 0)
 
 
 def with_ttls_capped(response: Response, most: int) -> Response:

@@ -11,6 +11,7 @@ import pytest
 from tests.lab.clients import rdatas
 from tests.lab.daemon import Daemon, run_to_end
 from tests.lab.needs import needs_root
+from tests.lab.patience import wait_for
 from tests.lab.ports import bound_pair, free_port
 from tests.lab.scripted import ScriptedUpstream
 from tests.lab.stage import Stage
@@ -44,7 +45,10 @@ MISTAKES = {
     ),
     "pinned to nonsense": (GOOD_ZONES + "hosts: {records: {a.test: [192.0.2.300]}}\n", ["hosts.records", "192.0.2.300"]),
     "hosts file missing": (GOOD_ZONES + "hosts: {files: [/nonexistent/hosts]}\n", ["/nonexistent/hosts"]),
-    "not available yet": ("zones: [{zone: ., upstreams: ['127.0.0.1:9'], transport: tls}]\n", ["zones[0].transport", "not available"]),
+    "not available yet": (
+        "zones: [{zone: ., upstreams: ['127.0.0.1:9'], transport: tls}]\n",
+        ["zones[0].transport", "not available"],
+    ),
 }
 
 
@@ -182,7 +186,7 @@ def test_no_nameserver_in_resolv_conf(tmp_path: Path, text: str) -> None:
         assert rdatas(stage.ask("hello.forwarder.test")) == ["192.0.2.1"]
         response = stage.ask("other.forwarder.test", payload=1232)
         assert response.rcode().name in {"SERVFAIL", "REFUSED"}
-        assert str(resolv_conf) in daemon.stderr
+        wait_for(lambda: str(resolv_conf) in daemon.stderr, "it says which file has no nameserver")
         assert "nameserver" in daemon.stderr
 
 
@@ -191,4 +195,4 @@ def test_a_resolv_conf_names_the_upstream(tmp_path: Path) -> None:
     resolv_conf = tmp_path / "resolv.conf"
     resolv_conf.write_text("nameserver 127.0.0.77\n")
     with Daemon(f"zones: [{{zone: ., upstreams: ['{resolv_conf}']}}]") as daemon:
-        assert "127.0.0.77" in daemon.stdout
+        wait_for(lambda: "127.0.0.77:53" in daemon.stdout, "it says whom it asks")

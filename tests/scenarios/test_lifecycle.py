@@ -7,7 +7,6 @@ import json
 import os
 import signal
 import time
-from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
@@ -20,18 +19,11 @@ from tests.lab.clients import HANG, TcpClient, UdpClient, ask, query, rdatas
 from tests.lab.daemon import Daemon
 from tests.lab.namespaces import Network
 from tests.lab.needs import needs_namespaces
+from tests.lab.patience import wait_for
 from tests.lab.scripted import ScriptedUpstream
 from tests.lab.stage import Stage, staged
 
 TRUTH = answer("@ 300 IN A 192.0.2.1")
-
-
-def wait_for(condition: Callable[[], bool], what: str) -> None:
-    """Until it holds; generous, for it must come."""
-    until = time.monotonic() + HANG
-    while not condition():
-        assert time.monotonic() < until, f"not within {HANG:.0f} s: {what}"
-        time.sleep(0.02)
 
 
 def is_gone(pid: int) -> bool:

@@ -1,0 +1,218 @@
+"""The recipe on a bench: real caches, coalescing and zones between fakes for the clock, the upstream and the doors.
+
+Always holds: nothing happens by itself. The clock stands until it is told, the upstream answers when the test says so, and what
+was counted is read back in words.
+"""
+
+import gc
+import time
+from collections.abc import Callable
+
+import dns.flags
+import dns.message
+import dns.rcode
+
+from forwarder.cache.answers import AnswerCache
+from forwarder.cache.exact import ExactCache
+from forwarder.cache.lifetime import Limits
+from forwarder.cache.pinned import PinnedNames
+from forwarder.observe import counters
+from forwarder.serving.answering import Answering, Memory, Terms
+from forwarder.serving.coalescing import Coalescing
+from forwarder.upstream.selection import Failed
+from forwarder.upstream.tally import Tally
+from forwarder.upstream.turn import Turn
+from forwarder.upstream.waiting import Waiting
+from forwarder.upstream.zones import Zone, Zones
+from forwarder.wire.message import Query, query_for_upstream
+from forwarder.wire.names import ROOT
+from forwarder.wire.records import Response, parse_response
+from tests.lab.behaviours import Behaviour, Received, answer
+from tests.lab.clients import extended_errors, query
+
+DEADLINE = 1.8
+MAX_UDP_SIZE = 1232
+ONE = answer("@ 60 IN A 192.0.2.1")
+PINNED_ADDRESS = "198.51.100.7"
+
+
+class FakeDoor:
+    """Keeps what would be sent; an empty message says that nothing will be."""
+
+    def __init__(self, *, is_stream: bool = False) -> None:
+        self.row = counters.door_row("tcp" if is_stream else "udp", "ipv4")
+        self.is_stream = is_stream
+        self.replies: list[tuple[object, bytes]] = []
+
+    def reply(self, peer: object, message: bytes) -> None:
+        """Take what is sent."""
+        self.replies.append((peer, message))
+
+
+class Asked(Waiting):
+    """One question that reached the upstream, and waits for what the test makes of it."""
+
+    def __init__(self, question: Query, until: float) -> None:
+        super().__init__()
+        self.query = question
+        self.until = until
+
+
+class FakeUpstream:
+    """Answers when the test says so; raises when it is told to, which a real one never does."""
+
+    name = "192.0.2.53:53"
+
+    def __init__(self) -> None:
+        self.asked: list[tuple[Query, float]] = []
+        """Every question that came, and until when it may take."""
+        self.waiting: list[Asked] = []
+        """Those not answered yet."""
+        self.defect: Exception | None = None
+
+    async def exchange(self, query: Query, until: float) -> Response | Failed:
+        """One attempt, ended by `settle`."""
+        self.asked.append((query, until))
+        if self.defect is not None:
+            raise self.defect
+        asked = Asked(query, until)
+        self.waiting.append(asked)
+        outcome: Response | Failed = await asked
+        return outcome
+
+    def settle(self, outcome: Behaviour | Response | Failed = ONE) -> None:
+        """Answer all that waits, and what is asked because of that, until nothing waits."""
+        while self.waiting:
+            asked = self.waiting.pop(0)
+            asked.resume(outcome if isinstance(outcome, Response | Failed) else said(asked.query, outcome))
+
+
+def said(question: Query, behaviour: Behaviour) -> Response:
+    """What an upstream that behaves so says to a query of ours for this question."""
+    octets = query_for_upstream(0, question.name + question.question[-4:], question, wants_ad=False)
+    (move,) = behaviour(Received("udp", ("192.0.2.53", 53), 0, octets, dns.message.from_wire(octets)))
+    return parse_response(move.octets, question.name, question.qtype, do=question.do)
+
+
+class Kitchen:
+    """The recipe, its ingredients, and two doors; for another door, `answering`, `turn` and `counts` are there."""
+
+    def __init__(self, *, max_in_progress: int = 1000, is_clock_real: bool = False) -> None:
+        self.now = 1000.0
+        """What the clock says, seconds."""
+        self.counts = counters.private()
+        self.turn = Turn(time.monotonic if is_clock_real else lambda: self.now)
+        self.upstream = FakeUpstream()
+        self.memory = Memory(ExactCache(1 << 20), PinnedNames(), AnswerCache(1 << 20))
+        self.coalescing = Coalescing(max_in_progress)
+        zone = Zone(0, [self.upstream], [Tally(self.counts, 0)], self.turn, trust_ad=False)
+        terms = Terms(DEADLINE, MAX_UDP_SIZE, {0: Limits(max_ttl=3600, max_negative_ttl=30)})
+        self.answering = Answering(self.memory, self.coalescing, Zones({ROOT: zone}, zone), terms, self.counts, self.turn)
+        self.udp = FakeDoor()
+        self.tcp = FakeDoor(is_stream=True)
+
+    def pass_time(self, seconds: float) -> None:
+        """Let the clock go on, and the next turn begin."""
+        self.now += seconds
+        self.turn.begin()
+
+    def take(self, octets: bytes, peer: object = None, *, door: FakeDoor | None = None) -> None:
+        """Do what a door does with a query that its exact cache does not know."""
+        door = door or self.udp
+        now = self.turn.begin()
+        self.memory.exact.begin(now)
+        outcome = self.answering.at_once(octets, door, now)
+        if isinstance(outcome, Query):
+            self.answering.ask(outcome, door, peer, now)
+        elif outcome is not None:
+            door.reply(peer, outcome)
+
+    def taken(self, octets: bytes, *, door: FakeDoor | None = None) -> bytes:
+        """The response to a query that gets one without anybody being asked."""
+        door = door or self.udp
+        asked = len(self.upstream.asked)
+        self.take(octets, octets, door=door)
+        assert len(self.upstream.asked) == asked
+        peer, message = door.replies.pop()
+        assert peer == octets
+        return message
+
+    def recalled(self, octets: bytes) -> bytes | None:
+        """What the exact cache answers, which a door asks first."""
+        self.memory.exact.begin(self.turn.begin())
+        known = self.memory.exact.recall(octets[2:])
+        return octets[:2] + known[0] if known else None
+
+    def remember(self, octets: bytes, behaviour: Behaviour = ONE) -> None:
+        """Have the answer in memory, as after a query by TCP."""
+        self.take(octets, door=self.tcp)
+        self.upstream.settle(behaviour)
+        self.tcp.replies.clear()
+
+    def pin(self, *names: bytes) -> None:
+        """Pin these names (lower-cased wire form) to PINNED_ADDRESS."""
+        self.memory.pinned.replace((name, 1, 30, [bytes(map(int, PINNED_ADDRESS.split(".")))]) for name in names)
+
+
+def counted(counts: memoryview) -> dict[tuple[str, str, str, str], int]:
+    """Responses by (transport, type, source, RCODE) over both address families, those that are not zero."""
+    found: dict[tuple[str, str, str, str], int] = {}
+    for door, (transport, _) in enumerate(counters.DOORS):
+        for at, number in enumerate(counts[door * counters.PER_DOOR : (door + 1) * counters.PER_DOOR].tolist()):
+            if number:
+                qtype, rest = divmod(at, counters.PER_TYPE)
+                source, rcode = divmod(rest, counters.PER_SOURCE)
+                key = (transport, counters.TYPES[qtype], counters.SOURCES[source], counters.RCODES[rcode])
+                found[key] = found.get(key, 0) + number
+    return found
+
+
+def observed(counts: memoryview, source: str) -> tuple[list[float], int]:
+    """The bucket of each response of this source, by its upper bound in seconds, and the sum of all in microseconds."""
+    first = counters.HISTOGRAMS_AT + counters.SOURCES.index(source) * counters.PER_HISTOGRAM
+    *slots, total = counts[first : first + counters.PER_HISTOGRAM].tolist()
+    bounds = (*counters.SECONDS_BUCKETS, float("inf"))
+    return [bound for bound, times in zip(bounds, slots, strict=True) for _ in range(times)], total
+
+
+def octets_of(name: str, qtype: str = "A", *, identity: int = 1, rd: bool = True, payload: int | None = None) -> bytes:
+    """A query as octets; with an OPT record without options when a payload size is given."""
+    message = query(name, qtype, payload=payload)
+    message.id = identity
+    message.flags = dns.flags.RD if rd else dns.flags.Flag(0)
+    return message.to_wire()
+
+
+def read(message: bytes, octets: bytes) -> dns.message.Message:
+    """The response, which is this query's: ID, question as spelled, RD as sent, RA=1, AA=0, OPT if and only if it had one."""
+    response, asked = dns.message.from_wire(message), dns.message.from_wire(octets)
+    assert response.id == asked.id
+    question = octets[12 : octets.index(0, 12) + 5]
+    assert message[12 : 12 + len(question)] == question
+    assert response.flags & (dns.flags.QR | dns.flags.RA) == dns.flags.QR | dns.flags.RA
+    assert not response.flags & dns.flags.AA
+    assert response.flags & dns.flags.RD == asked.flags & dns.flags.RD
+    assert (response.edns >= 0) == (asked.edns >= 0)
+    return response
+
+
+def failure(message: bytes, octets: bytes) -> tuple[int, str]:
+    """The extended error of a SERVFAIL that answers this query."""
+    response = read(message, octets)
+    assert response.rcode() == dns.rcode.SERVFAIL
+    assert not response.answer + response.authority
+    (error,) = extended_errors(response)
+    return error
+
+
+def garbage_after(action: Callable[[], None]) -> int:
+    """Unreachable objects that only the collector finds, after a thousand times."""
+    action()
+    gc.collect()
+    gc.disable()
+    try:
+        for _ in range(1000):
+            action()
+        return gc.collect()
+    finally:
+        gc.enable()

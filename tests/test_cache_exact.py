@@ -1,0 +1,181 @@
+"""The exact cache: whole responses by whole queries, in rounds of a second, few spellings of a question, within a budget."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from forwarder.cache.answers import Answer
+from forwarder.cache.exact import MAX_SPELLINGS, ROUND, ExactCache
+from forwarder.wire.records import Kind, Response
+
+NOW = 500.0
+ROOMY = 1 << 20
+SLOT = 42
+
+
+def answer(ends: float = NOW + 60) -> Answer:
+    """One that is good until then."""
+    response = Response(b"", Kind.POSITIVE, 0, (1, 0, 0), (), (), 60, 60, -1, False)
+    return Answer(b"key", response, NOW, ends - NOW)
+
+
+def query(number: int, identity: bytes = b"\xab\xcd") -> bytes:
+    return identity + b"\1\0 query %d" % number
+
+
+def response(number: int, identity: bytes = b"\xab\xcd") -> bytes:
+    return identity + b"\x81\x80 response %d" % number
+
+
+@pytest.fixture
+def exact() -> ExactCache:
+    exact = ExactCache(ROOMY)
+    exact.begin(NOW)
+    return exact
+
+
+class TestRecall:
+    def test_another_id_finds_what_follows_the_id(self, exact: ExactCache) -> None:
+        exact.put(query(1), response(1), SLOT, answer())
+        assert exact.recall(query(1, b"\x12\x34")[2:]) == (response(1)[2:], SLOT)
+
+    def test_other_octets_find_nothing(self, exact: ExactCache) -> None:
+        exact.put(query(1), response(1), SLOT, answer())
+        assert exact.recall(query(2)[2:]) is None
+        assert exact.recall(query(1)[2:] + b"\0") is None
+        assert exact.recall(query(1)) is None
+
+    def test_what_a_door_remembered_of_it_still_recalls_in_later_rounds(self, exact: ExactCache) -> None:
+        recall = exact.recall
+        exact.begin(NOW + ROUND)
+        exact.put(query(1), response(1), SLOT, answer())
+        assert recall(query(1)[2:]) == (response(1)[2:], SLOT)
+
+
+class TestRounds:
+    def test_a_round_lasts_a_second(self, exact: ExactCache) -> None:
+        exact.put(query(1), response(1), SLOT, answer())
+        exact.begin(NOW + ROUND - 0.001)
+        assert exact.recall(query(1)[2:])
+        exact.begin(NOW + ROUND)
+        assert exact.recall(query(1)[2:]) is None
+        assert (len(exact), exact.used) == (0, 0)
+
+    def test_the_next_begins_when_somebody_asks(self, exact: ExactCache) -> None:
+        exact.begin(NOW + 10.25)
+        assert exact.round_ends == NOW + 10.25 + ROUND
+
+    def test_beginning_within_a_round_changes_nothing(self, exact: ExactCache) -> None:
+        exact.begin(NOW + 0.5)
+        assert exact.round_ends == NOW + ROUND
+
+    def test_clearing_forgets_and_the_round_goes_on(self, exact: ExactCache) -> None:
+        exact.put(query(1), response(1), SLOT, answer())
+        exact.clear()
+        assert (len(exact), exact.used) == (0, 0)
+        assert exact.round_ends == NOW + ROUND
+
+
+class TestEnds:
+    """No response leaves after its TTLs ran out."""
+
+    @pytest.mark.parametrize("ends", [NOW, NOW + 0.001, NOW + ROUND - 0.001])
+    def test_an_answer_that_ends_before_the_round_is_refused(self, exact: ExactCache, ends: float) -> None:
+        exact.put(query(1), response(1), SLOT, answer(ends))
+        assert exact.recall(query(1)[2:]) is None
+        assert exact.used == 0
+
+    def test_one_that_ends_with_the_round_is_kept(self, exact: ExactCache) -> None:
+        exact.put(query(1), response(1), SLOT, answer(NOW + ROUND))
+        assert exact.recall(query(1)[2:])
+
+    @given(st.floats(0, 3, exclude_min=True), st.floats(0, 5), st.integers(1, 3))
+    def test_nothing_is_recalled_after_its_end(self, stored_after: float, asked_after: float, ttl: int) -> None:
+        exact = ExactCache(ROOMY)
+        exact.begin(NOW)
+        stored_at = NOW + stored_after
+        exact.begin(stored_at)
+        exact.put(query(1), response(1), SLOT, answer(stored_at + ttl))
+        asked_at = stored_at + asked_after
+        exact.begin(asked_at)
+        assert exact.recall(query(1)[2:]) is None or asked_at < stored_at + ttl
+
+    def test_ttl_1_is_kept_only_where_the_round_ends_first(self) -> None:
+        exact = ExactCache(ROOMY)
+        exact.begin(NOW)
+        exact.put(query(1), response(1), SLOT, answer(NOW + 0.25 + 1))
+        exact.put(query(2), response(2), SLOT, answer(NOW - 0.25 + 1))
+        assert exact.recall(query(1)[2:])
+        assert exact.recall(query(2)[2:]) is None
+
+
+class TestSpellings:
+    def test_a_few_of_one_question_are_kept_and_no_more(self, exact: ExactCache) -> None:
+        one = answer()
+        for number in range(10):
+            exact.put(query(number), response(number), SLOT, one)
+        assert len(exact) == MAX_SPELLINGS == 4
+        assert all(exact.recall(query(number)[2:]) for number in range(4))
+
+    def test_another_question_has_room_of_its_own(self, exact: ExactCache) -> None:
+        one, other = answer(), answer()
+        for number in range(10):
+            exact.put(query(number), response(number), SLOT, one)
+        exact.put(query(10), response(10), SLOT, other)
+        assert exact.recall(query(10)[2:])
+
+    def test_the_next_round_has_room_again(self, exact: ExactCache) -> None:
+        one = answer()
+        for number in range(10):
+            exact.put(query(number), response(number), SLOT, one)
+        exact.begin(NOW + ROUND)
+        for number in range(10, 20):
+            exact.put(query(number), response(number), SLOT, one)
+        assert len(exact) == 4
+        assert exact.recall(query(10)[2:])
+
+    def test_a_refused_one_takes_no_room(self, exact: ExactCache) -> None:
+        ending = answer(NOW + 0.5)
+        for number in range(10):
+            exact.put(query(number), response(number), SLOT, ending)
+        ending.expires_at = NOW + 60
+        exact.put(query(10), response(10), SLOT, ending)
+        assert exact.recall(query(10)[2:])
+
+
+class TestBudget:
+    @given(st.lists(st.tuples(st.integers(12, 300), st.integers(12, 4096)), max_size=60), st.integers(0, 20_000))
+    def test_never_exceeded_and_at_least_what_is_held(self, sizes: list[tuple[int, int]], budget: int) -> None:
+        exact = ExactCache(budget)
+        exact.begin(NOW)
+        held = 0
+        for number, (asked, said) in enumerate(sizes):
+            octets = b"%02d" % number * asked
+            exact.put(octets[:asked], bytes(said), SLOT, answer())
+            kept = exact.recall(octets[2:asked])
+            held += asked + said if kept else 0
+            assert held <= exact.used <= budget
+
+    def test_one_that_fits_still_goes_in_after_one_that_did_not(self) -> None:
+        exact = ExactCache(1000)
+        exact.begin(NOW)
+        exact.put(query(1), bytes(1000), SLOT, answer())
+        assert len(exact) == 0
+        exact.put(query(2), response(2), SLOT, answer())
+        assert len(exact) == 1
+
+    def test_a_new_round_has_all_of_it(self) -> None:
+        exact = ExactCache(500)
+        exact.begin(NOW)
+        exact.put(query(1), response(1), SLOT, answer())
+        exact.put(query(2), response(2), SLOT, answer())
+        assert len(exact) == 1
+        exact.begin(NOW + ROUND)
+        exact.put(query(2), response(2), SLOT, answer())
+        assert exact.recall(query(2)[2:])
+
+    def test_without_any_nothing_is_kept(self) -> None:
+        exact = ExactCache(0)
+        exact.begin(NOW)
+        exact.put(query(1), response(1), SLOT, answer())
+        assert (len(exact), exact.used) == (0, 0)
