@@ -7,6 +7,7 @@ open only when everything behind them stands; when the supervisor is gone, so is
 """
 
 import asyncio
+import contextlib
 import functools
 import gc
 import os
@@ -77,6 +78,7 @@ class Worker:
         self._udp = [socket.socket(fileno=descriptor) for descriptor in begin.udp]
         self._tcp = [socket.socket(fileno=descriptor) for descriptor in begin.tcp]
         self._tcp_doors: list[TcpDoor] = []
+        self._is_ticking = False
 
     def open(self) -> None:
         """Open the doors."""
@@ -97,6 +99,7 @@ class Worker:
     def pin(self, pinned: link.Pinned) -> None:
         """Pin these names and no others."""
         self._memory.pinned.replace((entry.name, entry.qtype, entry.ttl, entry.rdatas) for entry in pinned.records)
+        self._memory.exact.clear()
 
     def ask_these(self, upstreams: link.Upstreams) -> None:
         """Forward to these upstreams from now on; questions in progress end where they began."""
@@ -145,13 +148,16 @@ class Worker:
         return udp
 
     def _start_ticking(self) -> None:
-        self._loop.call_later(TICK, self._tick)
+        if not self._is_ticking:
+            self._is_ticking = True
+            self._loop.call_later(TICK, self._tick)
 
     def _tick(self) -> None:
         """Look at what is due, for as long as anything is."""
         self._network.timers.sweep(self._network.turn.begin())
         self._network.turn.end()
-        if self._network.timers:
+        self._is_ticking = bool(self._network.timers)
+        if self._is_ticking:
             self._loop.call_later(TICK, self._tick)
 
     def _write_gauges(self) -> None:
@@ -174,15 +180,16 @@ def _row(transport: str, endpoint: socket.socket) -> int:
 async def serve(to_supervisor: socket.socket) -> None:
     """Serve until the supervisor says that it is enough, or is gone."""
     loop = asyncio.get_running_loop()
-    begin = link.read_order(await loop.sock_recv(to_supervisor, link.MAX_MESSAGE_SIZE))
+    begin = link.read_order(await _heard(to_supervisor))
     if not isinstance(begin, link.Begin):
         raise msgspec.ValidationError("the first order must be Begin")
     _raise_descriptor_limit(settings.from_json(begin.config))
     worker = Worker(loop, begin)
     worker.open()
     _spare_the_collector()
-    await loop.sock_sendall(to_supervisor, link.written(link.Serving(os.getpid())))
-    while data := await loop.sock_recv(to_supervisor, link.MAX_MESSAGE_SIZE):
+    with contextlib.suppress(ConnectionError):
+        await loop.sock_sendall(to_supervisor, link.written(link.Serving(os.getpid())))
+    while data := await _heard(to_supervisor):
         match link.read_order(data):
             case link.Pinned() as pinned:
                 worker.pin(pinned)
@@ -193,6 +200,14 @@ async def serve(to_supervisor: socket.socket) -> None:
                 return
             case link.Begin():
                 raise msgspec.ValidationError("a second Begin")
+
+
+async def _heard(to_supervisor: socket.socket) -> bytes:
+    """The next order; empty when the supervisor is gone, whether it had read all that we said or not."""
+    try:
+        return await asyncio.get_running_loop().sock_recv(to_supervisor, link.MAX_MESSAGE_SIZE)
+    except ConnectionError:
+        return b""
 
 
 def _raise_descriptor_limit(config: settings.Config) -> None:

@@ -1,4 +1,4 @@
-"""The answers cache: fresh until the TTLs end and no longer, what is half an answer replaces nothing usable, all within the budget."""
+"""The answers cache: fresh until the TTLs end and no longer, half an answer replaces nothing usable, all within the budget."""
 
 import gc
 import struct

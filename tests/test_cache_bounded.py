@@ -115,7 +115,6 @@ EVENTS = st.one_of(
 @contextmanager
 def no_collector() -> Iterator[None]:
     """As in the worker: nothing is freed but by reference counting."""
-    gc.collect()
     gc.disable()
     try:
         yield
@@ -168,6 +167,20 @@ def test_what_leaves_is_freed_at_once(events: list[tuple[str, bytes, int]]) -> N
             elif event == "clear":
                 watched.entries.clear()
             assert len(living) == len(watched.entries)
+
+
+def test_one_that_left_and_is_still_held_holds_nobody_else() -> None:
+    watched = Watched(30)
+    kept = [Named(b"%d" % number, 10) for number in range(3)]
+    others = weakref.WeakSet([kept[0], kept[2]])
+    with no_collector():
+        for entry in kept:
+            watched.entries.put(entry)
+        watched.entries.remove(kept[1])
+        del kept[0], kept[1], entry
+        watched.entries.clear()
+        assert len(others) == 0
+        assert [entry.key for entry in kept] == [b"1"]
 
 
 class TestBudget:

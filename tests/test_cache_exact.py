@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 
 from forwarder.cache.answers import Answer
 from forwarder.cache.exact import MAX_SPELLINGS, ROUND, ExactCache
-from forwarder.wire.records import Kind, Response
+from forwarder.wire.records import parse_response
 
 NOW = 500.0
 ROOMY = 1 << 20
@@ -15,7 +15,7 @@ SLOT = 42
 
 def answer(ends: float = NOW + 60) -> Answer:
     """One that is good until then."""
-    response = Response(b"", Kind.POSITIVE, 0, (1, 0, 0), (), (), 60, 60, -1, False)
+    response = parse_response(bytes(5) + b"\1" + bytes(6) + b"\0\0\1\0\1", b"\0", 1, do=False)
     return Answer(b"key", response, NOW, ends - NOW)
 
 

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from forwarder.cache.lifetime import BRIEF, Limits, lifetime_for, ttl_cap_for
+from forwarder.cache.lifetime import BRIEF, Limits, lifetime_for
 from forwarder.wire.records import Kind, Response
 
 HOUR = 3600
@@ -16,7 +16,7 @@ def response(kind: Kind, least: int, most: int | None = None, *, soa: int = -1, 
     """Of this kind: its TTLs, what its SOA says (-1: there is none), its alias records and all others."""
     counts = (records + aliases, 0, 0) if kind is Kind.POSITIVE else (aliases, records, 0)
     return Response(
-        message=b"", kind=kind, rcode=3 if kind is Kind.NXDOMAIN else 0, counts=counts, ttl_offsets=(), rotatable=(),
+        message=b"", kind=kind, rcode=3 if kind is Kind.NXDOMAIN else 0, counts=counts,
         least_ttl=least, most_ttl=least if most is None else most, negative_ttl=soa, is_authentic=False,
     )  # fmt: skip
 
@@ -50,9 +50,7 @@ class TestNegative:
         ],
     )
     def test_with_soa(self, kind: Kind, soa: int, least: int, lifetime: int) -> None:
-        negative = response(kind, least, 0xFFFFFFFF, soa=soa, aliases=1)
-        assert lifetime_for(negative, LIMITS) == lifetime
-        assert ttl_cap_for(negative, LIMITS) == lifetime
+        assert lifetime_for(response(kind, least, 0xFFFFFFFF, soa=soa, aliases=1), LIMITS) == lifetime
 
     def test_without_soa_it_is_kept_briefly(self, kind: Kind) -> None:
         assert lifetime_for(response(kind, 0, records=0), LIMITS) == BRIEF == 1
@@ -75,19 +73,12 @@ class TestNegative:
 
 @pytest.mark.parametrize(("least", "lifetime"), [(0, 0), (1, 1), (2, 1), (HOUR, 1), (0xFFFFFFFF, 1)])
 def test_half_an_answer_is_kept_briefly(least: int, lifetime: int) -> None:
-    half = response(Kind.DANGLING, least, aliases=1, records=0)
-    assert lifetime_for(half, LIMITS) == lifetime
-    assert ttl_cap_for(half, LIMITS) == lifetime
+    assert lifetime_for(response(Kind.DANGLING, least, aliases=1, records=0), LIMITS) == lifetime
 
 
 @pytest.mark.parametrize("ttl", [0, 1, HOUR])
 def test_a_failure_is_not_kept(ttl: int) -> None:
     assert lifetime_for(response(Kind.FAILURE, ttl), LIMITS) == 0
-
-
-@pytest.mark.parametrize("least", [0, 5, HOUR, 0xFFFFFFFF])
-def test_positive_ttls_are_told_up_to_the_limit(least: int) -> None:
-    assert ttl_cap_for(response(Kind.POSITIVE, least, 0xFFFFFFFF), LIMITS) == HOUR
 
 
 TTLS = st.one_of(st.integers(0, 40), st.integers(0, 0xFFFFFFFF))
@@ -105,4 +96,3 @@ def test_never_longer_than_the_records_nor_the_limits(
     assert 0 <= lifetime <= (limits.max_ttl if kind in {Kind.POSITIVE, Kind.DANGLING} else limits.max_negative_ttl)
     assert not has_records or lifetime <= least
     assert soa < 0 or kind in {Kind.POSITIVE, Kind.DANGLING} or lifetime <= soa
-    assert lifetime <= ttl_cap_for(known, limits)

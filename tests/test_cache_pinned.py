@@ -1,4 +1,4 @@
-"""Pinned names: answered with what the operator wrote, NODATA for the rest, addresses in turn; what was pinned before is gone."""
+"""Pinned names: answered with what the operator wrote, NODATA for the rest, addresses in turn, replaced as a whole."""
 
 import struct
 

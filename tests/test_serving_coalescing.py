@@ -1,14 +1,12 @@
 """A question is in progress once, whoever asks; questions and askers are bounded; who waits is told when it ends."""
 
-from collections.abc import Mapping
-
 import dns.flags
 import dns.rcode
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from forwarder.serving.coalescing import MAX_WAITERS, Asker, Coalescing, InProgress
+from forwarder.serving.coalescing import MAX_JOINED, Asker, Coalescing
 from forwarder.upstream.selection import Failed
 from forwarder.wire.message import parse_query
 from tests.lab.behaviours import Behaviour, addresses, answer, nxdomain, refusal
@@ -34,67 +32,67 @@ def asker(name: str, qtype: str = "A", *, peer: object = None, dnssec: bool = Fa
     return Asker(parse_query(query(name, qtype, dnssec=dnssec).to_wire()), DOOR, peer, 0.0)
 
 
-def admitted(questions: Coalescing, who: Asker, until: float = 1.8) -> InProgress:
-    progress = questions.admit(who, until)
-    assert progress is not None
-    return progress
+def admitted(questions: Coalescing, who: Asker) -> Asker:
+    """The first asker of the question, one or the other."""
+    first = questions.admit(who)
+    assert first is not None
+    return first
 
 
-def test_first_asker_begins_and_the_next_joins() -> None:
+def test_the_first_asker_has_the_question_asked_and_the_next_joins() -> None:
     questions = Coalescing(10)
     first, second = asker("a.test."), asker("A.TEST.")
-    begun = admitted(questions, first, until=1.8)
-    joined = admitted(questions, second, until=2.5)
-    assert joined is begun
-    assert begun.askers == [first, second]
-    assert begun.until == 1.8, "the first is the first to run out of time"
-    assert begun.query is first.query
+    assert questions.admit(first) is first
+    assert questions.admit(second) is first
     assert len(questions) == 1
+    assert questions.end(first) == [first, second]
 
 
 @pytest.mark.parametrize("other", [asker("b.test."), asker("a.test.", "AAAA"), asker("a.test.", dnssec=True)])
 def test_another_question_is_in_progress_beside_it(other: Asker) -> None:
     questions = Coalescing(10)
-    assert admitted(questions, asker("a.test.")) is not admitted(questions, other)
+    assert questions.admit(asker("a.test.")) is not other
+    assert questions.admit(other) is other
     assert len(questions) == 2
 
 
 def test_ended_is_in_progress_no_more() -> None:
     questions = Coalescing(10)
     who = [asker("a.test.") for _ in range(3)]
-    begun, *_ = [admitted(questions, one) for one in who]
-    assert questions.end(begun) == who
+    assert [admitted(questions, one) for one in who] == [who[0]] * 3
+    assert questions.end(who[0]) == who
     assert len(questions) == 0
     again = asker("a.test.")
-    assert admitted(questions, again).askers == [again]
+    assert questions.admit(again) is again
+    assert questions.end(again) == [again]
 
 
 def test_no_more_questions_than_allowed_but_all_who_ask_one_of_them() -> None:
     questions = Coalescing(2)
-    begun = admitted(questions, asker("a.test."))
+    first = admitted(questions, asker("a.test."))
     admitted(questions, asker("b.test."))
-    assert questions.admit(asker("c.test."), 1.8) is None
-    assert questions.admit(asker("a.test."), 1.8) is begun
+    assert questions.admit(asker("c.test.")) is None
+    assert questions.admit(asker("a.test.")) is first
     assert len(questions) == 2
-    questions.end(begun)
-    assert questions.admit(asker("c.test."), 1.8) is not None
+    questions.end(first)
+    assert questions.admit(asker("c.test.")) is not None
 
 
 def test_no_more_askers_than_allowed() -> None:
     questions = Coalescing(10)
-    begun = admitted(questions, asker("a.test."))
-    for _ in range(MAX_WAITERS - 1):
+    first = admitted(questions, asker("a.test."))
+    for _ in range(MAX_JOINED):
         admitted(questions, asker("a.test."))
-    assert questions.admit(asker("a.test."), 1.8) is None
-    assert len(questions.end(begun)) == MAX_WAITERS
-    assert questions.admit(asker("a.test."), 1.8) is not None
+    assert questions.admit(asker("a.test.")) is None
+    assert len(questions.end(first)) == 1 + MAX_JOINED
+    assert questions.admit(asker("a.test.")) is not None
 
 
 def test_those_who_joined_are_counted_until_taken() -> None:
     questions = Coalescing(1)
     for _ in range(4):
         admitted(questions, asker("a.test."))
-    questions.admit(asker("b.test."), 1.8)
+    questions.admit(asker("b.test."))
     assert questions.take_coalesced() == 3
     assert questions.take_coalesced() == 0
 
@@ -103,25 +101,18 @@ def test_those_who_joined_are_counted_until_taken() -> None:
 def test_whatever_happens_each_waits_for_one_question_until_it_ends(moves: list[tuple[str, bool]], most: int) -> None:
     questions = Coalescing(most)
     waiting: dict[str, list[Asker]] = {}
-    progress: dict[str, InProgress] = {}
     for name, ends in moves:
         if ends and name in waiting:
-            assert questions.end(progress.pop(name)) == waiting.pop(name)
+            who = waiting.pop(name)
+            assert questions.end(who[0]) == who
         elif not ends:
-            who = asker(f"{name}.test.")
-            found = questions.admit(who, 1.8)
-            assert (found is None) == (name not in waiting and len(waiting) == most)
-            if found is not None:
-                waiting.setdefault(name, []).append(who)
-                progress[name] = found
+            one = asker(f"{name}.test.")
+            first = questions.admit(one)
+            assert (first is None) == (name not in waiting and len(waiting) == most)
+            if first is not None:
+                waiting.setdefault(name, []).append(one)
+                assert first is waiting[name][0]
         assert len(questions) == len(waiting)
-    assert_apart(progress)
-
-
-def assert_apart(progress: Mapping[str, InProgress]) -> None:
-    """No asker waits for two questions, no question has the askers of another."""
-    everybody = [id(who) for one in progress.values() for who in one.askers]
-    assert len(everybody) == len(set(everybody))
 
 
 # ------------------------------------------------------------------------------------------------- in the recipe
@@ -175,11 +166,11 @@ def test_more_questions_than_may_be_in_progress_fail_at_once_and_say_why() -> No
 def test_more_askers_than_a_question_may_have_fail_at_once() -> None:
     kitchen = Kitchen()
     octets = octets_of("a.test.", payload=1232)
-    for _ in range(MAX_WAITERS):
+    for _ in range(1 + MAX_JOINED):
         kitchen.take(octets)
     assert failure(kitchen.taken(octets), octets)[0] == 22
     kitchen.upstream.settle()
-    assert len(kitchen.udp.replies) == MAX_WAITERS
+    assert len(kitchen.udp.replies) == 1 + MAX_JOINED
 
 
 @given(st.lists(st.tuples(st.sampled_from("abcd"), st.sampled_from((None, 1232)), st.booleans(), st.booleans()), max_size=40))

@@ -136,8 +136,9 @@ def test_every_place_holds_a_datagram_of_full_size(size: int) -> None:
         one.send(b"?")
         ((peer, _),) = gathered(endpoint, batch, 1)
         batch.put([(peer, bytes((place,)) * size) for place in range(BATCH)])
-        batch.send(0, BATCH)
-        assert [heard(one) for _ in range(BATCH)] == [bytes((place,)) * size for place in range(BATCH)]
+        for first in range(0, BATCH, 8):  # no more at once than the client's receive buffer holds
+            batch.send(first, 8)
+            assert [heard(one) for _ in range(8)] == [bytes((place,)) * size for place in range(first, first + 8)]
 
 
 @given(st.lists(st.booleans(), min_size=1, max_size=12), st.data())

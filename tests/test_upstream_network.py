@@ -6,8 +6,8 @@ The scene has a clock that stands still, and turns that end when a test says so:
 import select
 import socket
 import struct
-from collections.abc import Coroutine, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Coroutine, Sequence
+from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
@@ -52,6 +52,38 @@ def response_to(
     question = question or question_of(query)
     records = b"".join(b"\xc0\x0c" + question[-4:] + struct.pack("!IH", 60, len(rdata)) + rdata for rdata in rdatas)
     return query[:2] + struct.pack("!5H", flags | rcode, 1, len(rdatas), 0, 0) + question + records
+
+
+def open_descriptors() -> int:
+    """How many descriptors this process has open."""
+    return len(list(Path("/proc/self/fd").iterdir()))
+
+
+def with_flags(flags: int) -> Callable[[bytes], bytes]:
+    return lambda query: response_to(query, flags=flags)
+
+
+def with_question(change: Callable[[bytes], bytes]) -> Callable[[bytes], bytes]:
+    return lambda query: response_to(query, question=change(question_of(query)))
+
+
+MISMATCHES: dict[str, Callable[[bytes], bytes]] = {
+    "another ID": lambda query: bytes((query[0] ^ 1,)) + response_to(query)[1:],
+    "a query": with_flags(RD),
+    "another opcode": with_flags(QR | RD | RA | 0x2000),
+    "another name": with_question(lambda question: question.replace(b"\3", b"\3x")[: len(question)]),
+    "a longer name": with_question(lambda question: b"\1x" + question),
+    "another type": with_question(lambda question: question[:-4] + b"\0\x1c\0\1"),
+    "another class": with_question(lambda question: question[:-4] + b"\0\1\0\3"),
+    "no question and no failure": lambda query: query[:2] + struct.pack("!5H", QR | RA, 0, 0, 0, 0),
+    "no question and NXDOMAIN": lambda query: query[:2] + struct.pack("!5H", QR | RA | 3, 0, 0, 0, 0),
+    "two questions": lambda query: response_to(query)[:4] + b"\0\2" + response_to(query)[6:],
+    "our own query": lambda query: query,
+    "half a header": lambda query: query[: HEADER - 1],
+    "nothing": lambda _query: b"",
+    "noise": lambda query: query[:2] + b"\xff" * 50,
+}
+"""What must never be taken for the response to a query, made from the query."""
 
 
 class Asked:
@@ -119,6 +151,10 @@ class Scene:
         while not all(one.is_over for one in asked):
             self.serve()
 
+    def end_turn(self) -> None:
+        """What was collected is written."""
+        self.network.turn.end()
+
     def is_quiet(self) -> bool:
         """Whether no socket of ours has anything."""
         return not self._poll.poll(0)
@@ -142,6 +178,11 @@ class Scene:
     def queries_sent(self, transport: str) -> int:
         """Queries counted as sent."""
         return self.counted(counters.QUERIES_IN_ROW + counters.UPSTREAM_TRANSPORTS.index(transport))
+
+    @property
+    def connections(self) -> int:
+        """TCP connections, as the gauge has it."""
+        return self.counted(counters.CONNECTIONS_IN_ROW)
 
     @property
     def mismatched(self) -> int:
@@ -175,10 +216,7 @@ class DatagramPeer:
 
     def is_quiet(self) -> bool:
         """Whether no query waits to be received."""
-        with suppress(BlockingIOError):
-            self._socket.recvfrom(65535, socket.MSG_DONTWAIT | socket.MSG_PEEK)
-            return False
-        return True
+        return not select.select([self._socket], [], [], 0)[0]
 
     def send(self, message: bytes, port: int) -> None:
         """Say this to that port."""
@@ -187,7 +225,8 @@ class DatagramPeer:
     def answer(self, *rdatas: bytes) -> int:
         """Receive a query and answer it as it wants to be answered; returns the port it came from."""
         query, port = self.receive()
-        self.send(response_to(query, rdatas or (ADDRESS,)), port)
+        usual = bytes(12) + ADDRESS if question_of(query)[-3] == Qtype.AAAA else ADDRESS
+        self.send(response_to(query, rdatas or (usual,)), port)
         return port
 
 
@@ -242,6 +281,12 @@ class Accepted:
         """So many queries."""
         return [self.receive() for _ in range(count)]
 
+    def read_some(self) -> bytes:
+        """Octets as they come, at least one."""
+        octets = self._socket.recv(1 << 20)
+        assert octets, "the connection was closed"
+        return octets
+
     def _exactly(self, size: int) -> bytes:
         octets = b""
         while len(octets) < size:
@@ -274,6 +319,15 @@ class Accepted:
     def answer(self, *queries: bytes) -> None:
         """Answer these queries in this order, in one write."""
         self.send(b"".join(framed(response_to(query)) for query in queries))
+
+    def reset(self) -> None:
+        """The stream ends here, and not well: SO_LINGER of no seconds makes `close` send a reset."""
+        self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        self._socket.close()
+
+    def talk_nonsense(self) -> None:
+        """A message shorter than a header, which nobody sends who means DNS."""
+        self.send(framed(bytes(HEADER - 1)))
 
     def close(self) -> None:
         """The stream ends here."""

@@ -173,7 +173,7 @@ class TestGiveUpAt:
             (0, NOW, NOW + 0.4),
             (1, NOW, NOW + 0.6),
             (2, NOW, NOW + 0.9),
-            (0, NOW + 1.2, NOW + 1.6),  # 0.2 s are left for another
+            (0, NOW + 1.19, NOW + 1.59),  # 0.21 s are left for another
             (0, NOW + 1.25, DEADLINE),  # too little would be left for another
             (0, NOW + 1.5, DEADLINE),  # the deadline cuts it
             (2, NOW + 1.0, DEADLINE),

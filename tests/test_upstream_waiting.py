@@ -1,4 +1,4 @@
-"""Coroutines stepped by hand: resumed once for each wait, ended in time and never late, and none of them can take others down."""
+"""Coroutines stepped by hand: resumed once for each wait, ended in time and never late, and none takes others down."""
 
 import logging
 from collections.abc import Callable
@@ -121,8 +121,8 @@ class TestDefects:
     def test_do_not_keep_others_from_being_ended(self, caplog: pytest.LogCaptureFixture) -> None:
         timers, journal = Timers(), Journal()
         waitings = [Waiting() for _ in range(3)]
-        for waiting, begin in zip(waitings, (journal.wait_for, journal.fail_after, journal.wait_for), strict=True):
-            step(begin(waiting))
+        for waiting in waitings:
+            step(journal.fail_after(waiting) if waiting is waitings[1] else journal.wait_for(waiting))
             timers.watch(waiting, NOW)
         timers.sweep(NOW)
         assert journal.seen == [TIMED_OUT] * 3
@@ -253,33 +253,13 @@ class TestTimers:
         timers.sweep(NOW + 1)
         assert not timers
 
-
-class TestAnnouncing:
-    """`on_first` is how the loop that sweeps while there is something knows that there is something again."""
-
-    def test_once_when_there_was_nothing(self) -> None:
+    def test_that_there_is_something_again_is_announced_once(self) -> None:
+        """How the loop that sweeps while there is something hears of it."""
         timers, announced = Timers(), list[str]()
         timers.on_first = lambda: announced.append("first")
-        timers.watch(Waiting(), NOW)
-        timers.watch(Waiting(), NOW)
-        timers.watch(Waiting(), NOW + 1)
+        for due in (NOW, NOW, NOW + 1):
+            timers.watch(Waiting(), due)
         assert announced == ["first"]
         timers.sweep(NOW + 2)
         timers.watch(Waiting(), NOW + 3)
         assert announced == ["first", "first"]
-
-    def test_a_wait_begun_within_a_sweep_is_not_announced_for_whoever_sweeps_looks_again(self) -> None:
-        """Else every attempt that follows a time-out starts one more loop of ticks beside the one that goes on anyway."""
-        timers, announced = Timers(), list[str]()
-        timers.on_first = lambda: announced.append("first")
-
-        async def ask_twice() -> None:
-            for attempt in range(2):
-                waiting = Waiting()
-                timers.watch(waiting, NOW + attempt)
-                await waiting
-
-        step(ask_twice())
-        timers.sweep(NOW)
-        assert timers
-        assert announced == ["first"]

@@ -5,7 +5,7 @@ import dns.flags
 import dns.message
 import dnslib
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from forwarder.wire.edns import EXTENDED_ERROR, FIXED_SIZE, MAX_ERROR_TEXT, ExtendedError, extended_error, opt_record
@@ -20,15 +20,15 @@ def message_with(opt: bytes, rcode: int = 0) -> bytes:
     return HEADER.pack(7, 0x8000 | rcode & 0xF, 0, 0, 0, 1) + opt
 
 
-@given(sizes, rcodes, st.booleans())
-def test_dnspython_reads_what_was_meant(size: int, rcode: int, do: bool) -> None:  # noqa: FBT001 - drawn by Hypothesis, by name
+@given(size=sizes, rcode=rcodes, do=st.booleans())
+def test_dnspython_reads_what_was_meant(*, size: int, rcode: int, do: bool) -> None:
     seen = dns.message.from_wire(message_with(opt_record(size, rcode=rcode, do=do), rcode))
     assert (seen.edns, seen.payload, seen.rcode(), seen.options) == (0, size, rcode, ())
     assert seen.ednsflags & 0xFFFF == (dns.flags.DO if do else 0)
 
 
-@given(sizes, rcodes, st.booleans())
-def test_dnslib_reads_what_was_meant(size: int, rcode: int, do: bool) -> None:  # noqa: FBT001 - drawn by Hypothesis, by name
+@given(size=sizes, rcode=rcodes, do=st.booleans())
+def test_dnslib_reads_what_was_meant(*, size: int, rcode: int, do: bool) -> None:
     (opt,) = dnslib.DNSRecord.parse(message_with(opt_record(size, rcode=rcode, do=do))).ar
     assert (opt.edns_ver, opt.edns_len, opt.edns_rcode, bool(opt.edns_do)) == (0, size, rcode >> 4, do)
 
@@ -37,6 +37,7 @@ def test_without_options_it_has_its_fixed_size() -> None:
     assert len(opt_record(1232)) == FIXED_SIZE
 
 
+@example(ExtendedError.BLOCKED, "x" * (MAX_ERROR_TEXT + 1))
 @given(errors, st.text(max_size=2 * MAX_ERROR_TEXT))
 def test_an_extended_error_is_read_back_cut_and_in_ascii(error: ExtendedError, text: str) -> None:
     option = extended_error(error, text)

@@ -14,15 +14,26 @@ from forwarder.wire.edns import ExtendedError, extended_error, opt_record
 from forwarder.wire.fitting import fitted, response_opt
 from forwarder.wire.message import AA, AD, CD, QR, RA, RD, TC, Query, parse_query
 from forwarder.wire.records import Response
-from tests.lab.messages import HEADER, OK, kept_records, parsed, query, raw_message, raw_record, records_in, response, written
+from tests.lab.messages import (
+    HEADER,
+    OK,
+    SIGNATURE,
+    SOA,
+    kept_records,
+    parsed,
+    query,
+    raw_message,
+    raw_record,
+    records_in,
+    response,
+    written,
+)
 
-SOA = "example. 600 IN SOA ns.example. admin.example. 1 2 3 4 30"
-SIGNED = "A 8 2 60 20300101000000 20200101000000 1 example. AAAA"
+FIVE = "\n".join(f"q.example. {60 + number} IN A 192.0.2.{number}" for number in range(5))
+TEXTS = "\n".join(f"q.example. 60 IN TXT {'t' * number}" for number in range(1, 200, 33))
 STORED = {
     "one address": parsed(response("q.example. A", "q.example. 60 IN A 192.0.2.1"), "q.example. A"),
-    "addresses": parsed(
-        response("q.example. A", "\n".join(f"q.example. {60 + number} IN A 192.0.2.{number}" for number in range(5))), "q.example. A"
-    ),
+    "addresses": parsed(response("q.example. A", FIVE), "q.example. A"),
     "an alias and addresses of IPv6": parsed(
         response(
             "q.example. AAAA",
@@ -32,7 +43,7 @@ STORED = {
         "q.example. AAAA",
     ),
     "signed": parsed(
-        response("q.example. A", f"q.example. 60 IN A 192.0.2.1\nq.example. 60 IN A 192.0.2.2\nq.example. 60 IN RRSIG {SIGNED}"),
+        response("q.example. A", f"{FIVE}\nq.example. 60 IN RRSIG {SIGNATURE.format(c='A')}"),
         "q.example. A",
         do=True,
     ),
@@ -48,7 +59,17 @@ STORED = {
         ),
         "q.example. SRV",
     ),
-    "texts": parsed(response("q.example. TXT", "\n".join(f"q.example. 60 IN TXT {'t' * number}" for number in range(1, 200, 20))), "q.example. TXT"),
+    "hosts, their addresses, and a proof": parsed(
+        response(
+            "q.example. SRV",
+            "q.example. 60 IN SRV 0 0 1 w.example.",
+            "example. 60 IN NSEC z.example. A",
+            "w.example. 30 IN A 192.0.2.1",
+        ),
+        "q.example. SRV",
+        do=True,
+    ),
+    "texts": parsed(response("q.example. TXT", TEXTS), "q.example. TXT"),
     "a failure": parsed(response("q.example. A", rcode=2), "q.example. A"),
 }  # fmt: skip
 stored = st.sampled_from(list(STORED.values()))
@@ -107,8 +128,8 @@ def test_every_address_comes_first_in_its_turn_and_the_others_follow_in_order(na
         assert addresses(turn) == first[cut:] + first[:cut]
 
 
-@given(st.booleans(), flags, st.sampled_from([None, (0, 1232), (0x8000, 1232)]))
-def test_ad_goes_to_those_who_sent_ad_or_do(is_authentic: bool, sent: int, edns: tuple[int, int] | None) -> None:  # noqa: FBT001 - drawn by Hypothesis
+@given(is_authentic=st.booleans(), sent=flags, edns=st.sampled_from([None, (0, 1232), (0x8000, 1232)]))
+def test_ad_goes_to_those_who_sent_ad_or_do(*, is_authentic: bool, sent: int, edns: tuple[int, int] | None) -> None:
     """RFC 6840 section 5.8."""
     message = response("q.example. A", "q.example. 60 IN A 192.0.2.1")
     kept = parsed(message[:3] + bytes((message[3] | (AD if is_authentic else 0),)) + message[4:], "q.example. A")
@@ -175,16 +196,7 @@ def test_additional_addresses_that_do_not_fit_are_not_missed() -> None:
 
 
 def test_proofs_that_fit_are_not_dropped_with_the_additional_addresses_that_do_not() -> None:
-    kept = parsed(
-        response(
-            "q.example. SRV",
-            "q.example. 60 IN SRV 0 0 1 w.example.",
-            "example. 60 IN NSEC z.example. A",
-            "w.example. 30 IN A 192.0.2.1",
-        ),
-        "q.example. SRV",
-        do=True,
-    )
+    kept = STORED["hosts, their addresses, and a proof"]
     assert kept.counts == (1, 1, 1)
     wire = fitted(kept, asking_for(kept), len(kept.message) - 1, b"")
     assert (len(records_in(wire)[1]), wire[2] & TC >> 8) == (1, 0)

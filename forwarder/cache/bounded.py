@@ -61,21 +61,23 @@ class Bounded(Generic[E]):
 
     def put(self, entry: E) -> bool:
         """Whether the entry is kept, in place of one with the same key: one larger than the whole budget is not."""
-        known = self._entries.get(entry.key)
+        entries, key, size = self._entries, entry.key, entry.size
+        known = entries.get(key)
         if known is not None:
             entry.visited = known.visited
             self.remove(known)
-        if entry.size > self.budget:
+        if size > self.budget:
             return False
-        while self.used + entry.size > self.budget:
+        while self.used + size > self.budget:
             self._evict()
-        self._entries[entry.key] = entry
-        self.used += entry.size
-        entry.older = self._newest
-        if self._newest is None:
+        entries[key] = entry
+        self.used += size
+        newest = self._newest
+        entry.older = newest
+        if newest is None:
             self._oldest = entry
         else:
-            self._newest.newer = entry
+            newest.newer = entry
         self._newest = entry
         return True
 

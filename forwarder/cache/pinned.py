@@ -7,7 +7,7 @@ was pinned is replaced as a whole.
 import struct
 from collections.abc import Iterable
 
-from forwarder.wire.message import CLASS_IN, Qtype, Query
+from forwarder.wire.message import CLASS_IN, Query
 from forwarder.wire.records import TO_QNAME, Kind, Response
 
 _write_fixed = struct.Struct("!HHIH").pack
@@ -41,13 +41,9 @@ class PinnedNames:
 
 def _response_for(name: bytes, qtype: int, ttl: int, rdatas: list[bytes]) -> Response:
     message = bytearray(12) + name + struct.pack("!HH", qtype, CLASS_IN)
-    offsets = []
     for rdata in rdatas:
-        offsets.append(len(message) + 6)
         message += TO_QNAME + _write_fixed(qtype, CLASS_IN, ttl, len(rdata)) + rdata
-    several = len(rdatas) > 1 and qtype in {Qtype.A, Qtype.AAAA}
     return Response(
         message=bytes(message), kind=Kind.POSITIVE if rdatas else Kind.NODATA, rcode=0, counts=(len(rdatas), 0, 0),
-        ttl_offsets=tuple(offsets), rotatable=tuple(offset + 6 for offset in offsets) if several else (),
         least_ttl=ttl, most_ttl=ttl, negative_ttl=-1, is_authentic=False,
     )  # fmt: skip

@@ -19,8 +19,6 @@ TYPE_NAMES = {
     6: "SOA", 5: "CNAME", 35: "NAPTR", 43: "DS", 255: "ANY",
 }  # fmt: skip
 TYPES = (*TYPE_NAMES.values(), "other")
-TYPE_INDEX = {number: index for index, number in enumerate(TYPE_NAMES)}
-"""QTYPE -> its row; a type that is not here counts as the last one, `other`."""
 SOURCES = ("exact", "answers", "denial", "hosts", "stale", "failure", "upstream", "policy")
 EXACT, ANSWERS, DENIAL, HOSTS, STALE, FAILURE, UPSTREAM, POLICY = range(len(SOURCES))
 RCODES = (
@@ -31,6 +29,9 @@ RCODES = (
 PER_SOURCE = len(RCODES)
 PER_TYPE = len(SOURCES) * PER_SOURCE
 PER_DOOR = len(TYPES) * PER_TYPE
+TYPE_ROWS = {number: index * PER_TYPE for index, number in enumerate(TYPE_NAMES)}
+"""QTYPE -> its first slot within a door's rows; a type that is not here counts as the last one, `other`."""
+OTHER_TYPE_ROW = (len(TYPES) - 1) * PER_TYPE
 
 SECONDS_BUCKETS = (
     10e-6, 25e-6, 50e-6, 100e-6, 250e-6, 500e-6, 1e-3, 2.5e-3, 5e-3, 10e-3, 25e-3, 50e-3, 100e-3,
@@ -39,6 +40,7 @@ SECONDS_BUCKETS = (
 """Upper bounds, seconds: 10 us is a hit on a fast core, 1.8 s the deadline, 5 s what a resolver waits."""
 MICROSECOND_BUCKETS = tuple(round(bound * 1e6) for bound in SECONDS_BUCKETS)
 PER_HISTOGRAM = len(SECONDS_BUCKETS) + 2
+SUM_IN_HISTOGRAM = PER_HISTOGRAM - 1
 """One slot per bucket (not cumulative), one for what is above them all, one for the sum."""
 
 MAX_UPSTREAMS = 64
@@ -50,6 +52,8 @@ CACHE_KINDS = ("exact", "positive", "negative")
 
 # The map, from its first slot to its last.
 HISTOGRAMS_AT = len(DOORS) * PER_DOOR
+HISTOGRAMS = tuple(HISTOGRAMS_AT + source * PER_HISTOGRAM for source in range(len(SOURCES)))
+"""The first slot of each source's histogram."""
 UPSTREAMS_AT = HISTOGRAMS_AT + len(SOURCES) * PER_HISTOGRAM
 QUERIES_IN_ROW = 0
 FAILURES_IN_ROW = QUERIES_IN_ROW + len(UPSTREAM_TRANSPORTS)
@@ -77,7 +81,7 @@ def door_row(transport: str, family: str) -> int:
 
 def kind_for(qtype: int, source: int, rcode: int) -> int:
     """The slot within a door's rows for one answer: QTYPE, SOURCES index, RCODE (0-16)."""
-    return TYPE_INDEX.get(qtype, len(TYPES) - 1) * PER_TYPE + source * PER_SOURCE + rcode
+    return TYPE_ROWS.get(qtype, OTHER_TYPE_ROW) + source * PER_SOURCE + rcode
 
 
 def upstream_row(number: int) -> int:
@@ -98,4 +102,4 @@ def private() -> memoryview:
 def observe_microseconds(slots: memoryview, histogram: int, microseconds: int, times: int = 1) -> None:
     """Add `times` observations of the same duration to the histogram that starts at this slot."""
     slots[histogram + bisect_left(MICROSECOND_BUCKETS, microseconds)] += times
-    slots[histogram + PER_HISTOGRAM - 1] += microseconds * times
+    slots[histogram + SUM_IN_HISTOGRAM] += microseconds * times

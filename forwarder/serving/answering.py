@@ -20,10 +20,9 @@ from forwarder.observe.counters import (
     DEADLINE_MISSED,
     EXACT,
     FAILURE,
-    HISTOGRAMS_AT,
+    HISTOGRAMS,
     HOSTS,
     MALFORMED_QUERIES,
-    PER_HISTOGRAM,
     POLICY,
     UPSTREAM,
     kind_for,
@@ -182,4 +181,4 @@ class Answering:
     def _count(self, query: Query, door: Door, source: int, rcode: int, elapsed: float) -> None:
         counts = self.counts
         counts[door.row + kind_for(query.qtype, source, rcode)] += 1
-        observe_microseconds(counts, HISTOGRAMS_AT + source * PER_HISTOGRAM, int(elapsed * 1e6))
+        observe_microseconds(counts, HISTOGRAMS[source], int(elapsed * 1e6))

@@ -10,7 +10,7 @@ import socket
 from collections import deque
 
 from forwarder.errors import WireError
-from forwarder.observe.counters import EXACT, HISTOGRAMS_AT, PER_HISTOGRAM, REFUSED_CLIENTS, TCP_CONNECTIONS, observe_microseconds
+from forwarder.observe.counters import EXACT, HISTOGRAMS, REFUSED_CLIENTS, TCP_CONNECTIONS, observe_microseconds
 from forwarder.serving.allow import AllowedClients
 from forwarder.serving.answering import Answering
 from forwarder.upstream.turn import Turn
@@ -30,7 +30,6 @@ LOOK_AROUND = 1.0
 """Seconds between two looks for idle connections: the time-out is met to within that."""
 PAUSE = 0.1
 """Seconds without accepting after the system refused to (no descriptors): the queue keeps, and the loop does not spin."""
-EXACT_HISTOGRAM = HISTOGRAMS_AT + EXACT * PER_HISTOGRAM
 
 
 class TcpDoor:
@@ -231,7 +230,7 @@ class StreamClient:
         if known is not None:
             response, slot = known
             answering.counts[door.row + slot] += 1
-            observe_microseconds(answering.counts, EXACT_HISTOGRAM, int((answering.clock() - now) * 1e6))
+            observe_microseconds(answering.counts, HISTOGRAMS[EXACT], int((answering.clock() - now) * 1e6))
             self._write(message[:2] + response)
             return
         outcome = answering.at_once(message, door, now)

@@ -7,7 +7,7 @@ none is longer than `max_udp_size`.
 
 import socket
 
-from forwarder.observe.counters import EXACT, HISTOGRAMS_AT, PER_HISTOGRAM, REFUSED_CLIENTS, observe_microseconds
+from forwarder.observe.counters import EXACT, HISTOGRAMS, REFUSED_CLIENTS, observe_microseconds
 from forwarder.serving.allow import AllowedClients
 from forwarder.serving.answering import Answering
 from forwarder.serving.datagrams import ADDRESS, BATCH, Datagrams
@@ -17,7 +17,6 @@ from forwarder.wire.message import Query
 ADDRESS_IN_SOCKADDR = {socket.AF_INET: slice(4, 8), socket.AF_INET6: slice(8, 24)}
 PORT_IN_SOCKADDR = slice(2, 4)
 NO_PORT = b"\0\0"
-EXACT_HISTOGRAM = HISTOGRAMS_AT + EXACT * PER_HISTOGRAM
 
 Peer = tuple[bytes, bytes]
 
@@ -78,7 +77,7 @@ class UdpDoor:
             incoming.send(first, place - first)
         incoming.reset(place)
         if hits:
-            observe_microseconds(counts, EXACT_HISTOGRAM, int((self._clock() - now) * 1e6), hits)
+            observe_microseconds(counts, HISTOGRAMS[EXACT], int((self._clock() - now) * 1e6), hits)
         self._turn.end()
 
     def reply(self, peer: object, message: bytes) -> None:

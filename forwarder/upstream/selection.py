@@ -22,7 +22,7 @@ LONGER_WAIT = 1.5
 """How much longer each further round over the upstreams waits: 0.4, 0.6, 0.9 s; the deadline cuts the last."""
 WAITS = tuple(FIRST_WAIT * LONGER_WAIT**number for number in range(MAX_ATTEMPTS_EACH))
 DOWN_AFTER = 3
-"""Time-outs or network errors in a row after which an upstream counts as down and is asked last. One lost datagram, or two, happens
+"""Attempts in a row without a readable response after which an upstream counts as down and is asked last. One lost datagram, or two, happens
 to upstreams in good health."""
 FIRST_REST = 1.0
 """Seconds until a down upstream is asked first again; doubles each time it fails again."""
@@ -35,6 +35,10 @@ class Failed(Enum):
 
     TIMEOUT = "timeout"
     NETWORK = "network"
+    """It could not be reached."""
+    LOST = "lost"
+    """A connection that had been established ended: it may have been idle for too long, or the server was replaced. Says nothing
+    against the server yet, and is worth another try there at once."""
     MALFORMED = "malformed"
 
 
@@ -53,7 +57,7 @@ class Health:
     """What is known of one upstream, from real answers only."""
 
     failures: int = 0
-    """Time-outs and network errors since its last response."""
+    """Attempts without a readable response since the last."""
     rest: float = FIRST_REST
     rests_until: float = 0.0
     """Asked last until then."""
@@ -85,15 +89,19 @@ class Selection:
 
     def first(self, now: float) -> int:
         """Whom a new question goes to: the first in order that is not resting, else the first. -1: there is none."""
-        for number, health in enumerate(self.health):
+        number = 0
+        for health in self.health:
             if health.rests_until <= now:
                 return number
-        return 0 if self.health else -1
+            number += 1
+        return 0 if number else -1
 
-    def next(self, attempts: Attempts, now: float) -> int:
-        """Whom the question goes to after what was tried; -1: enough."""
+    def next(self, attempts: Attempts, now: float, *, again: int = -1) -> int:
+        """Whom the question goes to after what was tried, `again` first where it may be; -1: enough."""
         if attempts.total >= MAX_ATTEMPTS:
             return -1
+        if 0 < attempts.made.get(again, 0) < MAX_ATTEMPTS_EACH:
+            return again
         open_to = [
             number
             for number in range(len(self.health))
@@ -119,7 +127,7 @@ class Selection:
             health.rests_until = 0.0
 
     def failed(self, number: int, now: float) -> None:
-        """It timed out or could not be reached."""
+        """It timed out, could not be reached, or sent what nobody can read."""
         health = self.health[number]
         health.failures += 1
         if health.failures >= DOWN_AFTER and now >= health.rests_until:

@@ -2,8 +2,8 @@
 
 One connection alone would queue behind its slowest query where the upstream serves a connection serially (CoreDNS does), so several
 are dialled as load grows. Queries of one turn leave in one write. Always holds: a response counts only on the connection that asked,
-with an ID and question outstanding there; anything else is counted and ignored. A connection that died takes its queries nowhere:
-they go out once more on a fresh one. One that let a query time out gets no new ones.
+with an ID and question outstanding there; anything else is counted and ignored. When a connection is lost with queries outstanding, its
+siblings, dialled before, get no new ones, so that whoever asks again does so on a fresh one; nor does one that let a query time out.
 """
 
 import operator
@@ -31,9 +31,6 @@ IDLE_TIMEOUT = 8.0
 MAX_UNSENT = 262_144
 """Octets waiting for an upstream that does not read; a connection with as many gets no new queries."""
 RECEIVE_SIZE = 65536
-CONNECTIONS_TRIED = 2
-"""Connections a query is sent on before its attempt counts as failed: an idle connection may have been closed by the other side in
-the moment it was used."""
 
 BARE_FAILURE, EXACT, NONE = Match.BARE_FAILURE, Match.EXACT, Match.NONE
 
@@ -41,7 +38,7 @@ BARE_FAILURE, EXACT, NONE = Match.BARE_FAILURE, Match.EXACT, Match.NONE
 class StreamUpstream:
     """A server asked over TCP."""
 
-    __slots__ = ("_address", "_connections", "_network", "_tally", "_wants_ad", "_watch", "name")
+    __slots__ = ("_address", "_connections", "_counts", "_network", "_sent_slot", "_tally", "_wants_ad", "_watch", "name")
 
     def __init__(self, address: Address, network: Network, tally: Tally, *, wants_ad: bool) -> None:
         self.name = address.text
@@ -49,24 +46,21 @@ class StreamUpstream:
         self._network = network
         self._watch = network.timers.watch
         self._tally = tally
+        self._counts, self._sent_slot = tally.slots, tally.sent_slot(TCP)
         self._wants_ad = wants_ad
         self._connections: list[Connection] = []
 
     async def exchange(self, query: Query, until: float) -> Response | Failed:
         """One query, its response or why there is none."""
-        message: bytes | Failed | TimedOut = Failed.NETWORK
-        for _ in range(CONNECTIONS_TRIED):
-            connection = self._connection()
-            if connection is None:
-                return Failed.NETWORK
-            sent = connection.send(query, wants_ad=self._wants_ad)
-            self._tally.sent(TCP)
-            self._watch(sent, until)
-            message = await sent
-            if message is not Failed.NETWORK:
-                break
+        connection = self._connection()
+        if connection is None:
+            return Failed.NETWORK
+        sent = connection.send(query, wants_ad=self._wants_ad)
+        self._counts[self._sent_slot] += 1
+        self._watch(sent, until)
+        message: bytes | Failed | TimedOut = await sent
         if not isinstance(message, bytes):
-            return Failed.TIMEOUT if message is TIMED_OUT else Failed.NETWORK
+            return Failed.TIMEOUT if message is TIMED_OUT else message
         try:
             return parse_response(message, query.name, query.qtype, do=query.do)
         except WireError:
@@ -268,13 +262,16 @@ class Connection:
         sent.resume(failure_response(message, sent.question) if found is BARE_FAILURE else message)
 
     def _die(self) -> None:
-        """The connection is lost: whatever was outstanding goes out again elsewhere."""
+        """The connection is lost, and with it what was outstanding; its siblings are not trusted with more."""
         self.is_retired = True
         self.load = 0
         self._upstream.gone(self)
         self._close()
-        for sent in self.pipeline.take_all():
-            sent.resume(Failed.NETWORK)
+        outstanding = self.pipeline.take_all()
+        if outstanding:
+            self._upstream.close()
+        for sent in outstanding:
+            sent.resume(Failed.LOST if self._is_connected else Failed.NETWORK)
 
     def _close(self) -> None:
         if not self._is_open:

@@ -21,32 +21,33 @@ REASON_FOR_RCODE = {1: "formerr", 2: "servfail", 4: "notimp", 5: "refused"}
 class Tally:
     """One upstream's row; every method is an increment."""
 
-    __slots__ = ("_row", "_slots")
+    __slots__ = ("_row", "_seconds", "slots")
 
     def __init__(self, slots: memoryview, number: int) -> None:
-        self._slots = slots
+        self.slots = slots
         self._row = upstream_row(number)
+        self._seconds = self._row + SECONDS_IN_ROW
 
-    def sent(self, transport: int) -> None:
-        """A query left over UDP or TCP."""
-        self._slots[self._row + QUERIES_IN_ROW + transport] += 1
+    def sent_slot(self, transport: int) -> int:
+        """The slot to add 1 to when a query leaves over UDP or TCP: whoever sends does so itself."""
+        return self._row + QUERIES_IN_ROW + transport
 
     def answered(self, seconds: float) -> None:
         """A response came and was of use."""
-        observe_microseconds(self._slots, self._row + SECONDS_IN_ROW, int(seconds * 1e6))
+        observe_microseconds(self.slots, self._seconds, int(seconds * 1e6))
 
     def failed(self, reason: str) -> None:
         """An attempt ended without one; reason as in FAILURE_REASONS."""
-        self._slots[self._row + FAILURES_IN_ROW + FAILURE_REASONS.index(reason)] += 1
+        self.slots[self._row + FAILURES_IN_ROW + FAILURE_REASONS.index(reason)] += 1
 
     def mismatched(self) -> None:
         """Something came that answers nothing we asked there."""
-        self._slots[self._row + MISMATCHED_IN_ROW] += 1
+        self.slots[self._row + MISMATCHED_IN_ROW] += 1
 
     def is_up(self, *, up: bool) -> None:
         """Gauge."""
-        self._slots[self._row + UP_IN_ROW] = 1 if up else 0
+        self.slots[self._row + UP_IN_ROW] = 1 if up else 0
 
     def connections(self, number: int) -> None:
         """Gauge: TCP connections open."""
-        self._slots[self._row + CONNECTIONS_IN_ROW] = number
+        self.slots[self._row + CONNECTIONS_IN_ROW] = number

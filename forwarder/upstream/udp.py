@@ -42,7 +42,7 @@ class UdpUpstream:
     """A server asked over UDP."""
 
     __slots__ = (
-        "_address", "_echoes", "_idle", "_network", "_open", "_stream", "_tally", "_wants_ad", "_watch", "is_learning", "name",
+        "_address", "_counts", "_echoes", "_idle", "_is_closed", "_network", "_open", "_sent_slot", "_stream", "_tally", "_wants_ad", "_watch", "is_learning", "name",
         "randomises_case",
     )  # fmt: skip
 
@@ -55,6 +55,7 @@ class UdpUpstream:
         self._network = network
         self._watch = network.timers.watch
         self._tally = tally
+        self._counts, self._sent_slot = tally.slots, tally.sent_slot(UDP)
         self._stream = stream
         """The same server over TCP, for truncated responses."""
         self._wants_ad = wants_ad
@@ -64,6 +65,7 @@ class UdpUpstream:
         self._idle: tuple[list[UdpSocket], list[UdpSocket]] = ([], [])
         """Sockets at rest: for AAAA, for all other types."""
         self._open = 0
+        self._is_closed = False
 
     async def exchange(self, query: Query, until: float) -> Response | Failed:
         """One query, its response or why there is none."""
@@ -77,7 +79,7 @@ class UdpUpstream:
         identity = unpredictable.message_id()
         if not carrier.send(query_for_upstream(identity, question, query, wants_ad=self._wants_ad), identity, question):
             return Failed.NETWORK
-        self._tally.sent(UDP)
+        self._counts[self._sent_slot] += 1
         self._watch(carrier, until)
         message: bytes | Failed | TimedOut = await carrier
         if not isinstance(message, bytes):
@@ -92,7 +94,7 @@ class UdpUpstream:
     def accepts(self, message: bytes, found: Match, question: bytes) -> bytes | None:
         """The message, if it is the response that is waited for, in a form that can be parsed."""
         if found is EXACT:
-            self._echoes += 1
+            self._echoes += question[:-4] != question[:-4].lower()  # without a capital, a server that lower-cases echoes too
             self.is_learning = self._echoes < ECHOES_TO_TRUST
             return message
         if found is OTHER_CASE and self.is_learning:
@@ -109,7 +111,7 @@ class UdpUpstream:
     def release(self, carrier: "UdpSocket", *, reuse: bool) -> None:
         """A socket has done its work, or must not do any more."""
         idle = self._idle[carrier.kind]
-        if reuse and len(idle) < MAX_IDLE:
+        if reuse and len(idle) < MAX_IDLE and not self._is_closed:
             carrier.idle_since = self._network.turn.now
             idle.append(carrier)
             return
@@ -118,6 +120,7 @@ class UdpUpstream:
 
     def close(self) -> None:
         """Close what is idle; sockets in use close when their query ends."""
+        self._is_closed = True
         for idle in self._idle:
             while idle:
                 self.release(idle.pop(), reuse=False)

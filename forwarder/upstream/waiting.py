@@ -14,7 +14,7 @@ from typing import Any, Final
 logger = logging.getLogger(__name__)
 
 TICK = 0.01
-"""Seconds between two looks at what is due. Waiting ends up to this much early, never late: half a per cent of the deadline."""
+"""Seconds between two looks at what is due. Waiting ends up to twice this much early, never late: one per cent of the deadline."""
 
 
 class TimedOut(Enum):

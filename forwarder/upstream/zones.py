@@ -52,23 +52,23 @@ class Zone:
             round_number = attempts.made.get(number, 0) if attempts else 0
             outcome = await self.upstreams[number].exchange(query, selection.give_up_at(round_number, now, until))
             if isinstance(outcome, Response) and outcome.kind is not FAILURE:
-                self._note_answer(number, self._turn.now - now)
+                self._tallies[number].answered(self._turn.now - now)
+                if selection.health[number].failures:
+                    self._note_recovery(number)
                 if not self._trust_ad:
                     outcome.is_authentic = False
                 return outcome
             attempts = attempts or Attempts()
             now = self._note_failure(attempts, number, outcome)
-            following = selection.next(attempts, now) if until - now > TICK else -1
+            again = number if outcome is Failed.LOST else -1
+            following = selection.next(attempts, now, again=again) if until - now > 2 * TICK else -1
             if following < 0:
                 return _reason(self.upstreams[number].name, outcome)
             number = following
 
-    def _note_answer(self, number: int, seconds: float) -> None:
-        tally = self._tallies[number]
-        tally.answered(seconds)
-        if self._selection.health[number].failures:
-            self._selection.answered(number)
-            tally.is_up(up=True)
+    def _note_recovery(self, number: int) -> None:
+        self._selection.answered(number)
+        self._tallies[number].is_up(up=True)
 
     def _note_failure(self, attempts: Attempts, number: int, outcome: Response | Failed) -> float:
         now = self._turn.now
@@ -79,6 +79,8 @@ class Zone:
             attempts.ruled_out.add(number)
             self._selection.answered(number)
             tally.failed(REASON_FOR_RCODE.get(outcome.rcode, "other"))
+        elif outcome is Failed.LOST:
+            tally.failed(Failed.NETWORK.value)
         else:
             self._selection.failed(number, now)
             tally.failed(outcome.value)
@@ -93,7 +95,7 @@ def _reason(upstream: str, outcome: Response | Failed) -> Unanswered:
     match outcome:
         case Failed.TIMEOUT:
             return Unanswered(ExtendedError.NO_REACHABLE_AUTHORITY, f"no response from {upstream}")
-        case Failed.NETWORK:
+        case Failed.NETWORK | Failed.LOST:
             return Unanswered(ExtendedError.NETWORK_ERROR, f"cannot reach {upstream}")
         case Failed.MALFORMED:
             return Unanswered(ExtendedError.INVALID_DATA, f"malformed response from {upstream}")

@@ -44,7 +44,7 @@ def fitted(
         for offset in response.ttl_offsets:
             (ttl,) = _read_ttl(body, offset)
             _write_ttl(body, offset, ttl - age if ttl > age else 0)
-    if turn and response.rotatable:
+    if turn:
         _rotate(body, response, turn)
     if len(body) + len(opt) > limit:
         return _truncated(body, behind, limit - len(opt), response) + opt
@@ -58,6 +58,8 @@ def response_opt(query: Query, our_udp_size: int) -> bytes:
 
 def _rotate(body: bytearray, response: Response, turn: int) -> None:
     places = response.rotatable
+    if not places:
+        return
     size = body[places[0] - 1]
     addresses = [response.message[place : place + size] for place in places]
     first = turn % len(places)

@@ -97,12 +97,8 @@ def parse_query(message: bytes) -> Query:
     if len(message) < HEADER_SIZE:
         raise WireError("shorter than a header")
     identity, flags, questions, answers, authorities, additionals = _read_header(message)
-    if flags & QR:
-        raise WireError("a response where a query belongs")
-    if flags & OPCODE:
-        raise WireError("opcode other than QUERY", Rcode.NOTIMP)
-    if questions != 1:
-        raise WireError("QDCOUNT other than 1", Rcode.FORMERR)
+    if flags & QR_AND_OPCODE or questions != 1:
+        raise _no_query(flags)
     try:
         position = HEADER_SIZE
         while length := message[position]:
@@ -118,20 +114,26 @@ def parse_query(message: bytes) -> Query:
     end = name_end + 4
     question = message[HEADER_SIZE:end]
     name = message[HEADER_SIZE:name_end].lower()
-    opt = _NO_OPT
-    rcode = 0
-    if answers or authorities or additionals or end != len(message):
-        opt, rcode = _read_additional(message, end, answers + authorities, additionals)
-    has_edns, do, is_plain, udp_size = opt
-    tail = _KEY_TAILS[do, flags & CD]
-    key = name + question[-4:] + tail
+    if end == len(message) and not (answers or authorities or additionals):
+        (has_edns, do, is_plain, udp_size), rcode = _NO_OPT, 0
+    else:
+        (has_edns, do, is_plain, udp_size), rcode = _read_additional(message, end, answers + authorities, additionals)
+    key = name + message[name_end:end] + _KEY_TAILS[(2 if do else 0) + (1 if flags & CD else 0)]
     return Query(
         identity, flags, question, name, qtype, qclass, key, rcode, has_edns, do, is_plain, udp_size
     )  # fmt: skip
 
 
+def _no_query(flags: int) -> WireError:
+    if flags & QR:
+        return WireError("a response where a query belongs")
+    if flags & OPCODE:
+        return WireError("opcode other than QUERY", Rcode.NOTIMP)
+    return WireError("QDCOUNT other than 1", Rcode.FORMERR)
+
+
 _NO_OPT = (False, False, True, LEAST_UDP_SIZE)
-_KEY_TAILS = {(do, cd): bytes(((2 if do else 0) + (1 if cd else 0),)) for do in (False, True) for cd in (0, CD)}
+_KEY_TAILS = (b"\0", b"\1", b"\2", b"\3")
 
 
 def _read_additional(message: bytes, position: int, unwanted: int, additionals: int) -> tuple[tuple[bool, bool, bool, int], int]:

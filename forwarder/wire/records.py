@@ -14,7 +14,7 @@ from forwarder.errors import WireError
 from forwarder.wire.edns import OPT
 from forwarder.wire.framing import HEADER_SIZE
 from forwarder.wire.message import AD, CLASS_IN, Qtype, Rcode
-from forwarder.wire.names import is_at_or_below, read_name, read_spelled_name, skip_name
+from forwarder.wire.names import POINTER, is_at_or_below, read_name, read_spelled_name, skip_name
 
 MAX_MESSAGE = 65535
 """Octets of a message (RFC 1035 section 4.2.2: its length has two octets)."""
@@ -26,8 +26,13 @@ TO_QNAME = b"\xc0\x0c"
 """A compression pointer to the question's name, which always starts behind the header."""
 POINTER_TO_QNAME = 0xC00C
 LARGEST_TTL = 0xFFFFFFFF
+COUNTS_OF_ADDRESSES = tuple((count, 0, 0) for count in range(32))
+"""Shared by all responses with as many records: a tuple of its own for each would be a tenth of a cached answer."""
 ADDRESS_SIZES = {1: 4, 28: 16}
 """Octets of the RDATA of A and AAAA (RFC 1035 section 3.4.1, RFC 3596 section 2.2)."""
+ROTATED = tuple(qtype.to_bytes(2) for qtype in ADDRESS_SIZES)
+ADDRESS_RECORDS = {qtype: struct.Struct(f"!HHHIH{size}s").iter_unpack for qtype, size in ADDRESS_SIZES.items()}
+"""Readers of such records in a row, each owned by a pointer."""
 RRSIG, NSEC, NSEC3 = 46, 47, 50
 NAMES_IN_RDATA = {
     2: (0, 1), 3: (0, 1), 4: (0, 1), 5: (0, 1), 6: (0, 2), 7: (0, 1), 8: (0, 1), 9: (0, 1), 12: (0, 1), 14: (0, 2), 15: (2, 1),
@@ -40,7 +45,6 @@ HOST_AT = {Qtype.MX: 2, Qtype.SRV: 6, Qtype.SVCB: 2, Qtype.HTTPS: 2}
 
 _read_header = struct.Struct("!HHHHHH").unpack_from
 _read_fixed = struct.Struct("!HHIH").unpack_from
-_read_behind_pointer = struct.Struct("!HHHIH").unpack_from
 _read_opt = struct.Struct("!BHHIH").unpack_from
 _read_soa_numbers = struct.Struct("!IIIII").unpack_from
 _write_ttl = struct.Struct("!I").pack_into
@@ -73,10 +77,6 @@ class Response:
     """The whole RCODE, the upper bits from OPT included."""
     counts: tuple[int, int, int]
     """Records kept: answer, authority, additional."""
-    ttl_offsets: tuple[int, ...]
-    """Where in the message the TTL of each record kept stands."""
-    rotatable: tuple[int, ...]
-    """Where the RDATA of the address records at the end of the chain stand, when there are several; else empty."""
     least_ttl: int
     """Seconds: the smallest TTL of the records kept; 0 when there are none."""
     most_ttl: int
@@ -85,6 +85,33 @@ class Response:
     """Seconds: min(TTL of the SOA, its MINIMUM), RFC 2308 section 5; -1 without an SOA that encloses the chain's last name."""
     is_authentic: bool
     """The AD flag as the upstream set it."""
+
+    @property
+    def ttl_offsets(self) -> list[int]:
+        """Where in the message the TTL of each record kept stands. Walked when asked for: most responses never are again."""
+        return [fixed + 4 for fixed in self._fixed_parts(sum(self.counts))]
+
+    @property
+    def rotatable(self) -> list[int]:
+        """Where the RDATA of the address records at the end of the chain stand, when there are several; else empty."""
+        start = skip_name(self.message, HEADER_SIZE)
+        rtype = self.message[start : start + 2]
+        if self.counts[0] < 2 or rtype not in ROTATED:  # noqa: PLR2004 - one record cannot rotate
+            return []
+        fixed_parts = self._fixed_parts(self.counts[0])
+        places = [fixed + 10 for fixed in fixed_parts if self.message[fixed : fixed + 2] == rtype]
+        return places if len(places) > 1 else []
+
+    def _fixed_parts(self, count: int) -> list[int]:
+        """Where TYPE of each of the first `count` records stands; they were found whole when the response was read."""
+        message = self.message
+        position = skip_name(message, HEADER_SIZE) + 4
+        places = []
+        for _ in range(count):
+            fixed = position + 2 if message[position] >= POINTER else skip_name(message, position)
+            places.append(fixed)
+            position = fixed + 10 + (message[fixed + 8] << 8 | message[fixed + 9])
+        return places
 
 
 @dataclass(slots=True)
@@ -105,10 +132,10 @@ def parse_response(message: bytes, name: bytes, qtype: int, *, do: bool) -> Resp
     """
     _, flags, _, answered, authority, additional = _read_header(message)
     start = HEADER_SIZE + len(name) + 4
-    if answered and not authority and additional < 2 and not flags & 0xF and qtype not in HOST_AT:  # noqa: PLR2004 - OPT alone
-        plain = _plain_response(message, start, qtype, answered, flags, has_opt=additional == 1)
-        if plain is not None:
-            return plain
+    if answered and qtype in ADDRESS_SIZES and not authority and additional < 2 and not flags & 0xF:  # noqa: PLR2004 - OPT alone
+        addresses = _addresses_alone(message, start, qtype, answered, flags, has_opt=additional == 1)
+        if addresses is not None:
+            return addresses
     if (answered + authority + additional) * LEAST_RECORD > len(message) - start:
         raise WireError("more records announced than there is room for")
     answers, position = _walked(message, start, answered)
@@ -120,7 +147,7 @@ def parse_response(message: bytes, name: bytes, qtype: int, *, do: bool) -> Resp
             rcode |= record.ttl >> 24 << 4
             break
     if rcode not in {Rcode.NOERROR, Rcode.NXDOMAIN}:
-        return Response(message[:start], Kind.FAILURE, rcode, (0, 0, 0), (), (), 0, 0, -1, False)
+        return Response(message[:start], Kind.FAILURE, rcode, (0, 0, 0), 0, 0, -1, False)
     kept, final, last = _chain(message, answers, name, qtype, do=do)
     if rcode == Rcode.NXDOMAIN:
         kind = Kind.NXDOMAIN
@@ -145,46 +172,36 @@ def parse_response(message: bytes, name: bytes, qtype: int, *, do: bool) -> Resp
     kept_counts = (answer_count, authority_count, len(kept) - answer_count - authority_count)
     cut, kept, final = _cut_to(message, start, name, kept, final, (answers, authorities, additionals))
     ttls = [record.ttl for record in kept] or [0]
-    return Response(
-        cut, kind, rcode, kept_counts, tuple([record.fixed + 4 for record in kept]), _rotatable(qtype, final),
-        min(ttls), max(ttls), negative_ttl, bool(flags & AD),
-    )  # fmt: skip
+    return Response(cut, kind, rcode, kept_counts, min(ttls), max(ttls), negative_ttl, bool(flags & AD))
 
 
-def _plain_response(message: bytes, start: int, qtype: int, count: int, flags: int, *, has_opt: bool) -> Response | None:
-    """What most responses are, read in one loop: `count` records of the type asked for, all of QNAME, at most an OPT behind them.
+def _addresses_alone(message: bytes, start: int, qtype: int, count: int, flags: int, *, has_opt: bool) -> Response | None:
+    """What most responses are, read at once: `count` addresses of QNAME, and at most an OPT behind them.
 
     None: it is not of that kind, or not whole, and is to be looked at properly.
     """
-    offsets = []
+    size = ADDRESS_SIZES[qtype]
+    stride = 12 + size
+    end = start + count * stride
     least, most = LARGEST_TTL, 0
-    position = start
     try:
-        for _ in range(count):
-            pointer, rtype, rclass, ttl, length = _read_behind_pointer(message, position)
-            if pointer != POINTER_TO_QNAME or rtype != qtype or rclass != CLASS_IN:
+        for pointer, rtype, rclass, ttl, length, _ in ADDRESS_RECORDS[qtype](message[start:end]):
+            if pointer != POINTER_TO_QNAME or rtype != qtype or rclass != CLASS_IN or length != size:
                 return None
-            offsets.append(position + 6)
             if ttl < least:
                 least = ttl
             if ttl > most:
                 most = ttl
-            position += 12 + length
+        if end > len(message):
+            return None
         if has_opt:
-            root, rtype, _, extended, length = _read_opt(message, position)
-            if root or rtype != OPT or extended >> 24 or position + LEAST_RECORD + length > len(message):
+            root, rtype, _, extended, length = _read_opt(message, end)
+            if root or rtype != OPT or extended >> 24 or end + LEAST_RECORD + length > len(message):
                 return None
     except struct.error:
         return None
-    if position > len(message):
-        return None
-    places: tuple[int, ...] = ()
-    if count > 1 and qtype in ADDRESS_SIZES:
-        if position != start + count * (12 + ADDRESS_SIZES[qtype]):
-            return None
-        places = tuple([offset + 6 for offset in offsets])
-    kept = message[:position]
-    return Response(kept, POSITIVE, 0, (count, 0, 0), tuple(offsets), places, least, most, -1, flags & AD != 0)
+    counts = COUNTS_OF_ADDRESSES[count] if count < len(COUNTS_OF_ADDRESSES) else (count, 0, 0)
+    return Response(message[:end], POSITIVE, 0, counts, least, most, -1, flags & AD != 0)
 
 
 def with_ttls_capped(response: Response, most: int) -> Response:
@@ -195,8 +212,8 @@ def with_ttls_capped(response: Response, most: int) -> Response:
         if int.from_bytes(message[offset : offset + 4]) > most:
             _write_ttl(capped, offset, most)
     return Response(
-        bytes(capped), response.kind, response.rcode, response.counts, response.ttl_offsets, response.rotatable,
-        min(response.least_ttl, most), most, response.negative_ttl, response.is_authentic,
+        bytes(capped), response.kind, response.rcode, response.counts, min(response.least_ttl, most), most,
+        response.negative_ttl, response.is_authentic,
     )  # fmt: skip
 
 
@@ -206,7 +223,7 @@ def _walked(message: bytes, position: int, count: int) -> tuple[list[_Record], i
     size = len(message)
     try:
         for _ in range(count):
-            fixed = position + 2 if message[position] >= 0xC0 else skip_name(message, position)  # noqa: PLR2004 - a pointer
+            fixed = position + 2 if message[position] >= POINTER else skip_name(message, position)
             rtype, rclass, ttl, length = _read_fixed(message, fixed)
             end = fixed + 10 + length
             if end > size:
@@ -229,11 +246,6 @@ def _chain(
     message: bytes, answers: list[_Record], name: bytes, qtype: int, *, do: bool
 ) -> tuple[list[_Record], list[_Record], bytes]:
     """The records from QNAME along the aliases, those at its end, and the name where it ends (RFC 1034 section 3.6.2)."""
-    for record in answers:
-        if record.rtype != qtype or message[record.start : record.start + 2] != TO_QNAME:
-            break
-    else:
-        return list(answers), answers, name
     owned: dict[bytes, list[_Record]] = {}
     for record in answers:
         owned.setdefault(_owner(message, record, name), []).append(record)
@@ -242,6 +254,8 @@ def _chain(
     for _ in range(MAX_CHAIN):
         here = owned.pop(name, [])
         final = [record for record in here if record.rtype == qtype]
+        if qtype in ADDRESS_SIZES and any(record.end - record.fixed - 10 != ADDRESS_SIZES[qtype] for record in final):
+            raise WireError("an address of the wrong length")
         if final:
             kept += final + _signatures(message, here, qtype, do=do)
             return kept, final, name
@@ -310,14 +324,6 @@ def _addresses_of_hosts(message: bytes, final: list[_Record], additionals: list[
         for record in additionals
         if record.rtype in {Qtype.A, Qtype.AAAA} and read_name(message, record.start)[0] in hosts
     ]
-
-
-def _rotatable(qtype: int, final: list[_Record]) -> tuple[int, ...]:
-    if len(final) < 2 or qtype not in ADDRESS_SIZES:  # noqa: PLR2004 - one record cannot rotate
-        return ()
-    if any(record.end - record.fixed - 10 != ADDRESS_SIZES[qtype] for record in final):
-        raise WireError("an address of the wrong length")
-    return tuple([record.fixed + 10 for record in final])
 
 
 def _cut_to(

@@ -83,8 +83,12 @@ class FakeUpstream:
     def settle(self, outcome: Behaviour | Response | Failed = ONE) -> None:
         """Answer all that waits, and what is asked because of that, until nothing waits."""
         while self.waiting:
-            asked = self.waiting.pop(0)
-            asked.resume(outcome if isinstance(outcome, Response | Failed) else said(asked.query, outcome))
+            self.settle_one(0, outcome)
+
+    def settle_one(self, place: int, outcome: Behaviour | Response | Failed = ONE) -> None:
+        """Answer one of what waits, and leave the others waiting."""
+        asked = self.waiting.pop(place)
+        asked.resume(outcome if isinstance(outcome, Response | Failed) else said(asked.query, outcome))
 
 
 def said(question: Query, behaviour: Behaviour) -> Response:

@@ -5,8 +5,8 @@ A record is one line of a zone file. Nothing here asserts; always holds: what `r
 
 import struct
 import sys
-from collections.abc import Callable, Iterable, Sequence
-from functools import lru_cache
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import lru_cache, partial
 from types import FrameType
 from typing import Any
 
@@ -42,9 +42,52 @@ def _shortened(parts: list[bytes]) -> bytes:
 
 
 names = st.one_of(
-    st.lists(labels, max_size=5), st.lists(st.binary(min_size=1, max_size=1), max_size=127), st.lists(st.binary(min_size=60, max_size=63), max_size=4)
-).map(_shortened)  # fmt: skip
+    st.lists(labels, max_size=5),
+    st.lists(st.binary(min_size=1, max_size=1), max_size=127),
+    st.lists(st.binary(min_size=60, max_size=63), max_size=4),
+).map(_shortened)
 """Names in wire form, from the root to 255 octets and 127 labels."""
+
+Sections = tuple[list[str], list[str], list[str]]
+"""Records of answer, authority and additional, a line each."""
+SOA = "example. 600 IN SOA ns.example. admin.example. 1 2 3 4 30"
+SIGNATURE = "{c} 8 2 60 20300101000000 20200101000000 1 Example. AAAA"
+owners = st.sampled_from(
+    [
+        "q.example.",
+        "q.example.",
+        "q.example.",
+        "q.example.",
+        "a.example.",
+        "b.a.example.",
+        "B.A.Example.",
+        "c.other.",
+        "a.other.",
+        "example.",
+        "other.",
+    ]
+)
+RDATA = {
+    "A": "192.0.2.{n}", "AAAA": "2001:db8::{n}", "CNAME": "{o}", "DNAME": "{o}", "NS": "{o}", "MX": "{n} {o}", "TXT": '"t{n}"',
+    "SRV": "0 0 {n} {o}", "HTTPS": "{n} {o} alpn=h2", "SOA": "{o} admin.Example. {n} 2 3 4 {n}", "NSEC": "{o} A RRSIG NSEC",
+    "PTR": "{o}",
+}  # fmt: skip
+plain_types = st.sampled_from(["A", "CNAME", "CNAME", "CNAME", "DNAME", "SOA", *RDATA])
+record_texts = st.builds(
+    lambda owner, ttl, rtype, number, target: f"{owner} {ttl} IN {rtype} {RDATA[rtype].format(n=number, o=target)}",
+    owners, st.integers(0, 9), plain_types, st.integers(1, 9), owners,
+)  # fmt: skip
+signature_texts = st.builds(
+    lambda owner, ttl, covered: f"{owner} {ttl} IN RRSIG {SIGNATURE.format(c=covered)}",
+    owners, st.integers(0, 9), st.sampled_from(["A", "CNAME", "CNAME", "DNAME", "SOA", "NSEC", "RRSIG", "NS"]),
+)  # fmt: skip
+chaos_texts = st.builds(lambda owner, number: f'{owner} 5 CH TXT "{number}"', owners, st.integers(1, 9))
+record_lists = st.lists(st.one_of(record_texts, record_texts, record_texts, signature_texts, chaos_texts), max_size=9)
+sections_of_all = st.tuples(record_lists, record_lists, record_lists)
+asked_types = st.sampled_from(
+    ["A", "A", "AAAA", "CNAME", "DNAME", "TXT", "MX", "SRV", "HTTPS", "NS", "PTR", "SOA", "RRSIG", "NSEC"]
+)
+"""Records of every section, about few names, so that they belong together by chance."""
 
 
 def dnspython_name(name: bytes) -> dns.name.Name:
@@ -61,12 +104,21 @@ def lines(text: str) -> list[str]:
     return [" ".join(line.split()) for line in text.splitlines() if line.strip()]
 
 
+_Renderer: Any = dns.renderer.Renderer
+"""dnspython leaves this class without types."""
+
+
 def written(
-    question: str, sections: Sequence[Iterable[str]], *, flags: int = OK, identity: int = 0x1234, edns: tuple[int, int] | None = None
-) -> bytes:  # fmt: skip
+    question: str,
+    sections: Sequence[Iterable[str]],
+    *,
+    flags: int = OK,
+    identity: int = 0x1234,
+    edns: tuple[int, int] | None = None,
+) -> bytes:
     """A message with compressed names, each record where it was put; `edns` is the TTL field and payload size of an OPT."""
     owner, rtype = question.split()
-    renderer = dns.renderer.Renderer(identity, flags)
+    renderer = _Renderer(identity, flags)
     renderer.add_question(dns.name.from_text(owner), dns.rdatatype.from_text(rtype))
     for number, section in enumerate(sections, 1):
         for line in section:
@@ -74,7 +126,7 @@ def written(
     if edns is not None:
         renderer.add_edns(edns[0] >> 16 & 0xFF, *edns)
     renderer.write_header()
-    return renderer.get_wire()
+    return bytes(renderer.get_wire())
 
 
 def response(question: str, answer: str = "", authority: str = "", additional: str = "", *, rcode: int = 0) -> bytes:
@@ -152,3 +204,65 @@ def work_of(call: Callable[[], object]) -> int:
     finally:
         sys.settrace(before)
     return count
+
+
+# ------------------------------------------------------------------------------------------------------ malice (RFC 9267)
+
+LONG = b"\1a" * 126 + b"\1q\0"
+"""A name of 127 labels: the QNAME of what follows."""
+TO_QNAME = b"\xc0\x0c"
+AT = 12 + len(LONG) + 4
+"""Where the first record starts."""
+TO_FIRST = struct.pack("!H", 0xC000 | AT)
+POINTERS = TO_QNAME + b"".join(struct.pack("!H", 0xC000 | AT + 12 + 2 * number) for number in range(14))
+"""RDATA of a first record that is owned over a pointer: a pointer to QNAME, a pointer to that, and so on."""
+DEEPEST = struct.pack("!H", 0xC000 | AT + 12 + 28)
+"""Sixteen jumps, then 127 labels."""
+DEEP = raw_record(TO_QNAME, 16, POINTERS)
+NAMED_LONG = raw_record(LONG[2:], 16, b"")
+
+
+def filled(size: int, qtype: int, one: bytes, *, first: bytes = b"", section: int = 0, flags: int = OK) -> bytes:
+    """A message of about `size` octets: `first` and then as many of `one` as there is room for."""
+    question = LONG + struct.pack("!HH", qtype, 1)
+    many = (size - 12 - len(question) - len(first)) // len(one)
+    counts = [1 if first else 0, 0, 0]
+    counts[section] += many
+    return raw_message(question, (counts[0], counts[1], counts[2]), first + one * many, flags)
+
+
+MALICE: Mapping[str, tuple[int, Callable[[int], bytes]]] = {
+    "records of QNAME beside NXDOMAIN": (1, partial(filled, qtype=1, one=raw_record(TO_QNAME, 1, bytes(4)), flags=OK | 3)),
+    "records to be moved": (
+        1,
+        partial(filled, qtype=1, one=raw_record(TO_QNAME, 1, bytes(4)), first=raw_record(TO_QNAME, 16, b"")),
+    ),
+    "long names": (1, partial(filled, qtype=1, one=raw_record(TO_FIRST, 1, bytes(4)), first=NAMED_LONG)),
+    "chains of pointers": (1, partial(filled, qtype=1, one=raw_record(DEEPEST, 16, b""), first=DEEP)),
+    "chains of pointers to be moved": (1, partial(filled, qtype=1, one=raw_record(DEEPEST, 1, bytes(4)), first=DEEP)),
+    "long names to be moved": (2, partial(filled, qtype=2, one=raw_record(DEEPEST, 2, DEEPEST), first=DEEP)),
+    "hosts": (15, partial(filled, qtype=15, one=raw_record(TO_QNAME, 15, b"\0\0" + TO_QNAME))),
+    "addresses of hosts": (
+        15,
+        partial(
+            filled,
+            qtype=15,
+            one=raw_record(TO_QNAME, 1, bytes(4)),
+            first=raw_record(TO_QNAME, 15, b"\0\0" + TO_QNAME),
+            section=2,
+        ),
+    ),
+    "zones": (
+        1,
+        partial(
+            filled, qtype=1, one=raw_record(TO_FIRST, 6, b""), first=raw_record(b"\1z" + LONG[2:-3] + b"\0", 16, b""), section=1
+        ),
+    ),
+    "redirections": (1, partial(filled, qtype=1, one=raw_record(TO_FIRST, 39, TO_QNAME), first=NAMED_LONG)),
+    "aliases": (1, partial(filled, qtype=1, one=raw_record(TO_QNAME, 5, TO_QNAME))),
+    "signatures": (
+        1,
+        partial(filled, qtype=1, one=raw_record(TO_QNAME, 46, b"\0\x05"), first=raw_record(TO_QNAME, 5, b"\0")),
+    ),
+}
+"""What a hostile upstream fills a message with: QTYPE, and the message of so many octets."""

@@ -99,16 +99,6 @@ def test_nxdomain_keeps_its_soa_and_is_remembered(stage: Stage) -> None:
     assert len(stage.upstream.asked("nothing.answers.test")) == 1
 
 
-def test_nxdomain_of_a_answers_aaaa_and_nothing_else(stage: Stage) -> None:
-    """RFC 8020 would allow more; clusters exist where A is NXDOMAIN and TXT is not."""
-    stage.upstream.on("halfway.answers.test", nxdomain("answers.test."))
-    stage.upstream.on("halfway.answers.test", answer("@ 60 IN TXT here"), qtype="TXT")
-    assert stage.ask("halfway.answers.test", "A").rcode() == dns.rcode.NXDOMAIN
-    assert stage.ask("halfway.answers.test", "AAAA").rcode() == dns.rcode.NXDOMAIN
-    assert stage.upstream.asked("halfway.answers.test", "AAAA") == []
-    assert rdatas(stage.ask("halfway.answers.test", "TXT")) == ['"here"']
-
-
 def test_a_chain_that_ends_in_nothing(stage: Stage) -> None:
     """CNAME, then NXDOMAIN for what it points to: both are passed on, with the SOA."""
     behaviour = answer("@ 60 IN CNAME gone.answers.test.", authority=[soa("answers.test.")], rcode="NXDOMAIN")

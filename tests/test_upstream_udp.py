@@ -1,0 +1,400 @@
+"""The UDP upstream against a real socket whose other end the test plays: what counts as the response, and which port asks."""
+
+import gc
+import struct
+from collections.abc import Iterator
+
+import dns.flags
+import dns.message
+import pytest
+
+from forwarder.upstream import udp
+from forwarder.upstream.network import Address, address_for
+from forwarder.upstream.selection import Failed
+from forwarder.upstream.udp import UdpUpstream
+from forwarder.wire.message import AD, CD, QR, RA, RD, TC, Qtype, Query, parse_query
+from forwarder.wire.records import Kind, Response
+from tests.test_upstream_network import (
+    ADDRESS,
+    MISMATCHES,
+    Asked,
+    DatagramPeer,
+    Scene,
+    open_descriptors,
+    query_for,
+    question_of,
+    response_to,
+)
+
+UNTIL = 1.8
+LETTERS = f"{'abcdefghijklmnopqrstuvwxyz' * 2}.example.com"
+"""So many letters that a spelling drawn is never all lower-case."""
+TXT = 16
+OTHER_ADDRESS = b"\xc0\x00\x02\x02"
+
+
+class Stream:
+    """The same server over TCP: says what it was told to, at once."""
+
+    name = "stream"
+
+    def __init__(self) -> None:
+        self.asked: list[tuple[Query, float]] = []
+        self.outcome: Response | Failed = Failed.NETWORK
+
+    async def exchange(self, query: Query, until: float) -> Response | Failed:
+        self.asked.append((query, until))
+        return self.outcome
+
+
+class Stage(Scene):
+    """A scene with an upstream and its other side."""
+
+    def __init__(self, peer: DatagramPeer) -> None:
+        super().__init__()
+        self.peer = peer
+        self.stream = Stream()
+        self._upstreams: list[UdpUpstream] = []
+        self.upstream = self.upstream_with()
+
+    def upstream_with(
+        self, address: Address | None = None, *, case_randomisation: str = "auto", wants_ad: bool = False
+    ) -> UdpUpstream:
+        made = UdpUpstream(
+            address or self.peer.address, self.network, self.tally, self.stream,
+            case_randomisation=case_randomisation, wants_ad=wants_ad,
+        )  # fmt: skip
+        self._upstreams.append(made)
+        return made
+
+    def ask(self, query: Query | None = None, upstream: UdpUpstream | None = None) -> Asked:
+        return Asked((upstream or self.upstream).exchange(query or query_for(), self.now + UNTIL))
+
+    def answered(self, query: Query | None = None, upstream: UdpUpstream | None = None) -> int:
+        """One query asked and answered; the port it came from."""
+        asked = self.ask(query, upstream)
+        port = self.peer.answer()
+        self.serve()
+        assert asked.response.kind is Kind.POSITIVE
+        return port
+
+    def leave(self) -> None:
+        for upstream in self._upstreams:
+            upstream.close()
+
+
+@pytest.fixture
+def stage() -> Iterator[Stage]:
+    with DatagramPeer() as peer, Stage(peer) as stage:
+        yield stage
+        stage.pass_time(10)
+        stage.leave()
+
+
+class TestQuery:
+    @pytest.mark.parametrize("do", [True, False])
+    def test_is_of_our_own_making_do_as_the_client_wants_it(self, stage: Stage, *, do: bool) -> None:
+        asked = stage.ask(query_for(LETTERS, do=do))
+        message = dns.message.from_wire(stage.peer.receive()[0])
+        assert message.flags == dns.flags.RD
+        assert (message.edns, message.ednsflags, message.payload, message.options) == (0, 0x8000 * do, 1232, ())
+        assert message.question[0].name.to_text().lower() == LETTERS + "."
+        assert not asked.is_over
+        assert stage.queries_sent("udp") == 1
+
+    def test_cd_as_the_client_wants_it_and_ad_where_the_zone_does(self, stage: Stage) -> None:
+        stage.ask(parse_query(struct.pack("!6H", 1, RD | CD | AD, 1, 0, 0, 0) + query_for().question))
+        assert dns.message.from_wire(stage.peer.receive()[0]).flags == RD | CD
+        stage.ask(query_for(), stage.upstream_with(wants_ad=True))
+        assert dns.message.from_wire(stage.peer.receive()[0]).flags == RD | AD
+
+    def test_ids_and_spellings_are_drawn(self, stage: Stage) -> None:
+        queries = []
+        for _ in range(20):
+            stage.ask(query_for(LETTERS))
+            queries.append(stage.peer.receive()[0])
+        assert len({query[:2] for query in queries}) > 15
+        assert len({question_of(query) for query in queries}) == 20
+
+    def test_of_no_spelling_where_the_configuration_wants_none(self, stage: Stage) -> None:
+        stage.ask(query_for(LETTERS), stage.upstream_with(case_randomisation="off"))
+        assert question_of(stage.peer.receive()[0]) == query_for(LETTERS).question
+
+
+class TestResponse:
+    def test_is_what_was_waited_for(self, stage: Stage) -> None:
+        asked = stage.ask()
+        stage.peer.answer(OTHER_ADDRESS)
+        stage.serve()
+        assert asked.address == OTHER_ADDRESS
+        assert asked.times_over == 1
+        assert stage.mismatched == 0
+
+    @pytest.mark.parametrize("rcode", [1, 2, 4, 5])
+    def test_a_failure_without_a_question_is_one(self, stage: Stage, rcode: int) -> None:
+        asked = stage.ask()
+        query, port = stage.peer.receive()
+        stage.peer.send(query[:2] + struct.pack("!5H", QR | rcode, 0, 0, 0, 0), port)
+        stage.serve()
+        assert (asked.response.kind, asked.response.rcode) == (Kind.FAILURE, rcode)
+        assert stage.mismatched == 0
+
+    def test_that_cannot_be_read_ends_the_attempt(self, stage: Stage) -> None:
+        asked = stage.ask()
+        query, port = stage.peer.receive()
+        stage.peer.send(response_to(query)[:-2], port)
+        stage.serve()
+        assert asked.failed is Failed.MALFORMED
+
+    def test_to_several_queries_find_their_own(self, stage: Stage) -> None:
+        asked = [stage.ask(query_for(f"name{number}.test")) for number in range(5)]
+        queries = [stage.peer.receive() for _ in asked]
+        for number in (3, 0, 4, 1, 2):
+            query, port = queries[number]
+            stage.peer.send(response_to(query, [bytes((10, 0, 0, number))]), port)
+        stage.serve_until_over(*asked)
+        assert [one.address for one in asked] == [bytes((10, 0, 0, number)) for number in range(5)]
+
+
+class TestMismatch:
+    @pytest.mark.parametrize("mismatch", MISMATCHES)
+    def test_is_counted_and_waited_past(self, stage: Stage, mismatch: str) -> None:
+        asked = stage.ask()
+        query, port = stage.peer.receive()
+        for times in (1, 2):
+            stage.peer.send(MISMATCHES[mismatch](query), port)
+            stage.serve()
+            assert stage.mismatched == times
+            assert not asked.is_over
+        stage.peer.send(response_to(query), port)
+        stage.serve()
+        assert asked.address == ADDRESS
+
+    def test_does_not_lengthen_the_wait(self, stage: Stage) -> None:
+        asked = stage.ask()
+        query, port = stage.peer.receive()
+        stage.pass_time(UNTIL - 0.1)
+        stage.peer.send(MISMATCHES["another ID"](query), port)
+        stage.serve()
+        stage.pass_time(0.1)
+        assert asked.failed is Failed.TIMEOUT
+
+    def test_from_another_port_the_kernel_keeps_it_away(self, stage: Stage) -> None:
+        asked = stage.ask()
+        query, port = stage.peer.receive()
+        with DatagramPeer() as stranger:
+            stranger.send(response_to(query, [OTHER_ADDRESS]), port)
+        assert stage.is_quiet()
+        stage.peer.send(response_to(query), port)
+        stage.serve()
+        assert asked.address == ADDRESS
+
+    def test_where_nobody_waits_is_counted_and_hurts_no_later_query(self, stage: Stage) -> None:
+        asked = stage.ask()
+        query, port = stage.peer.receive()
+        for _ in range(2):
+            stage.peer.send(response_to(query), port)
+        stage.serve()
+        assert asked.is_over
+        stage.serve()
+        assert stage.mismatched == 1
+        assert stage.answered() == port
+
+
+class TestCase:
+    """0x20: insisted upon from servers that have shown to keep it."""
+
+    def other_case(self, stage: Stage, upstream: UdpUpstream) -> bool:
+        """Whether a response counts whose question is spelled the other way round."""
+        asked = stage.ask(query_for(LETTERS), upstream)
+        query, port = stage.peer.receive()
+        question = question_of(query)
+        swapped = question[:-4].swapcase() + question[-4:]
+        stage.peer.send(response_to(query, question=swapped), port)
+        stage.serve()
+        counts = asked.is_over
+        stage.peer.send(response_to(query), port)
+        stage.serve()
+        assert asked.address == ADDRESS
+        return counts
+
+    def lower_cased(self, stage: Stage, name: str) -> None:
+        """A query that is answered in lower case, and the answer counts."""
+        asked = stage.ask(query_for(name))
+        query, port = stage.peer.receive()
+        stage.peer.send(response_to(query, question=query_for(name).question), port)
+        stage.serve()
+        assert asked.address == ADDRESS
+        assert stage.mismatched == 0
+
+    def test_not_insisted_upon_before_the_third_echo(self, stage: Stage) -> None:
+        for _ in range(2):
+            stage.answered(query_for(LETTERS))
+        assert self.other_case(stage, stage.upstream)
+
+    def test_insisted_upon_after_the_third_echo(self, stage: Stage) -> None:
+        for _ in range(3):
+            stage.answered(query_for(LETTERS))
+        assert not self.other_case(stage, stage.upstream)
+        assert stage.mismatched == 1
+
+    def test_insisted_upon_from_the_start_where_the_configuration_says_so(self, stage: Stage) -> None:
+        assert not self.other_case(stage, stage.upstream_with(case_randomisation="on"))
+
+    def test_a_server_that_lower_cases_is_never_punished(self, stage: Stage) -> None:
+        for _ in range(20):
+            self.lower_cased(stage, LETTERS)
+
+    @pytest.mark.parametrize("name", [".", "1.2.3.4", "a", "4.3.2.1.x"])
+    def test_an_echo_that_a_lower_casing_server_gives_as_well_proves_nothing(self, stage: Stage, name: str) -> None:
+        """The root and digits have no case, and one letter comes back as it went half of the time."""
+        for _ in range(24):
+            self.lower_cased(stage, name)
+        assert self.other_case(stage, stage.upstream)
+
+    def test_of_type_and_class_there_is_none(self, stage: Stage) -> None:
+        """Type 65 is an `A` to whoever folds the case of all the question."""
+        asked = stage.ask(query_for(LETTERS, 65))
+        query, port = stage.peer.receive()
+        stage.peer.send(response_to(query, question=question_of(query)[:-4] + b"\0\x61\0\1"), port)
+        stage.serve()
+        assert not asked.is_over
+        assert stage.mismatched == 1
+
+
+class TestTruncated:
+    def test_the_same_question_goes_out_over_tcp(self, stage: Stage) -> None:
+        stage.stream.outcome = Failed.MALFORMED
+        query = query_for()
+        asked = stage.ask(query)
+        sent, port = stage.peer.receive()
+        stage.peer.send(response_to(sent, flags=QR | RD | RA | TC), port)
+        stage.serve()
+        assert stage.stream.asked == [(query, stage.now + UNTIL)]
+        assert asked.failed is Failed.MALFORMED
+        assert stage.answered() == port
+
+    def test_of_a_forged_one_nothing_follows(self, stage: Stage) -> None:
+        asked = stage.ask()
+        sent, port = stage.peer.receive()
+        stage.peer.send(MISMATCHES["another ID"](response_to(sent, flags=QR | TC)), port)
+        stage.serve()
+        assert stage.stream.asked == []
+        assert not asked.is_over
+
+
+class TestSockets:
+    def test_one_query_at_a_time_on_each(self, stage: Stage) -> None:
+        asked = [stage.ask() for _ in range(30)]
+        ports = [stage.peer.answer() for _ in asked]
+        assert len(set(ports)) == 30
+        stage.serve_until_over(*asked)
+        again = [stage.ask() for _ in range(30)]
+        assert {stage.peer.answer() for _ in again} == set(ports)
+        stage.serve_until_over(*again)
+
+    def test_a_and_aaaa_never_share_a_port(self, stage: Stage) -> None:
+        a = {stage.answered(query_for(qtype=Qtype.A)) for _ in range(3)}
+        aaaa = {stage.answered(query_for(qtype=Qtype.AAAA)) for _ in range(3)}
+        assert len(a) == len(aaaa) == 1
+        assert not a & aaaa
+        assert stage.answered(query_for(qtype=TXT)) in a
+        pair = [stage.ask(query_for(qtype=qtype)) for qtype in (Qtype.A, Qtype.AAAA)]
+        assert [stage.peer.answer() for _ in pair] == [*a, *aaaa]
+        stage.serve_until_over(*pair)
+
+    def test_closed_after_sixteen_queries(self, stage: Stage) -> None:
+        before = open_descriptors()
+        ports = [stage.answered() for _ in range(15)]
+        assert open_descriptors() == before + 1
+        ports.append(stage.answered())
+        assert len(set(ports)) == 1
+        assert open_descriptors() == before
+
+    def test_closed_after_a_time_out_so_that_a_late_response_meets_nobody(self, stage: Stage) -> None:
+        before = open_descriptors()
+        asked = stage.ask()
+        query, port = stage.peer.receive()
+        stage.pass_time(UNTIL)
+        assert asked.failed is Failed.TIMEOUT
+        assert open_descriptors() == before
+        stage.peer.send(response_to(query), port)
+        assert stage.is_quiet()
+
+    def test_waits_until_it_is_due(self, stage: Stage) -> None:
+        asked = stage.ask()
+        stage.pass_time_in_ticks(UNTIL - 0.05)
+        assert not asked.is_over
+        stage.pass_time_in_ticks(0.05)
+        assert asked.failed is Failed.TIMEOUT
+
+    def test_one_that_lay_idle_is_not_relied_upon(self, stage: Stage) -> None:
+        for _ in range(15):
+            stage.answered()
+        before = open_descriptors()
+        stage.pass_time(udp.IDLE_TIMEOUT)
+        assert len({stage.answered() for _ in range(15)}) == 1  # on a new one, or the second would be
+        assert open_descriptors() == before
+
+    def test_of_idle_ones_a_bounded_number_is_kept(self, stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(udp, "MAX_IDLE", 2)
+        before = open_descriptors()
+        asked = [stage.ask() for _ in range(5)]
+        for _ in asked:
+            stage.peer.answer()
+        stage.serve_until_over(*asked)
+        assert open_descriptors() == before + 2
+
+    def test_not_more_than_may_be_open(self, stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(udp, "MAX_SOCKETS", 3)
+        asked = [stage.ask() for _ in range(3)]
+        assert stage.ask().failed is Failed.NETWORK
+        ports = [stage.peer.receive()[1] for _ in asked]
+        assert (len(set(ports)), stage.peer.is_quiet()) == (3, True)
+        stage.pass_time(UNTIL)
+        assert all(one.failed is Failed.TIMEOUT for one in asked)
+        stage.answered()
+
+    def test_all_are_closed_with_the_upstream_those_in_use_when_their_query_ends(self, stage: Stage) -> None:
+        before = open_descriptors()
+        stage.answered(query_for(qtype=Qtype.AAAA))
+        asked = stage.ask()
+        stage.leave()
+        assert open_descriptors() == before + 1
+        stage.peer.answer()
+        stage.serve()
+        assert asked.address == ADDRESS
+        assert open_descriptors() == before
+
+
+class TestUnreachable:
+    def test_icmp_ends_the_attempt_at_once(self, stage: Stage) -> None:
+        before = open_descriptors()
+        stage.peer.close()
+        asked = stage.ask()
+        stage.serve()
+        assert asked.failed is Failed.NETWORK
+        assert open_descriptors() == before - 1  # the peer's
+
+    def test_an_address_that_cannot_be_asked(self, stage: Stage) -> None:
+        before = open_descriptors()
+        asked = stage.ask(upstream=stage.upstream_with(address_for("255.255.255.255", 53)))
+        assert asked.failed is Failed.NETWORK
+        assert (stage.queries_sent("udp"), open_descriptors()) == (0, before)
+
+
+def test_nothing_is_left_for_the_collector(stage: Stage) -> None:
+    stage.answered()
+    gc.collect()
+    gc.disable()
+    try:
+        for _ in range(20):
+            stage.answered()
+        asked = [stage.ask() for _ in range(5)]
+        stage.pass_time(UNTIL)
+        stage.pass_time(UNTIL)
+        assert all(one.failed is Failed.TIMEOUT for one in asked)
+        del asked
+        assert gc.collect() == 0
+    finally:
+        gc.enable()
