@@ -35,10 +35,18 @@ class Watched:
         return self.entries.put(Named(key.encode(), size))
 
     def holds(self, key: str) -> bool:
-        return self.entries.peek(key.encode()) is not None
+        return self.entries.entries.get(key.encode()) is not None
 
     def ask(self, key: str) -> bool:
-        return self.entries.get(key.encode()) is not None
+        return mark(self.entries, key.encode())
+
+
+def mark(entries: Bounded[Named], key: bytes) -> bool:
+    """What whoever looks an entry up does."""
+    entry = entries.entries.get(key)
+    if entry is not None:
+        entry.visited = True
+    return entry is not None
 
 
 @dataclass
@@ -132,10 +140,10 @@ def test_it_is_sieve(events: list[tuple[str, bytes, int]]) -> None:
                 assert entries.put(Named(key, size)) == model.put(key, size)
                 assert entries.used <= BUDGET
             case "get":
-                entries.get(key)
+                mark(entries, key)
                 model.get(key)
             case "remove":
-                known, place = entries.peek(key), model.place(key)
+                known, place = entries.entries.get(key), model.place(key)
                 assert (known is None) == (place is None)
                 if known is not None and place is not None:
                     entries.remove(known)
@@ -145,7 +153,7 @@ def test_it_is_sieve(events: list[tuple[str, bytes, int]]) -> None:
                 model.clear()
         assert watched.removed == model.removed
         assert (len(entries), entries.used, entries.evictions) == (len(model.entries), model.used, model.evictions)
-        assert {entry.key for entry in model.entries} == {key for key in map(b"%d".__mod__, range(12)) if entries.peek(key)}
+        assert {entry.key for entry in model.entries} == {key for key in map(b"%d".__mod__, range(12)) if entries.entries.get(key)}
 
 
 @given(st.lists(EVENTS, max_size=60))
@@ -154,7 +162,7 @@ def test_what_leaves_is_freed_at_once(events: list[tuple[str, bytes, int]]) -> N
     living: weakref.WeakSet[Named] = weakref.WeakSet()
     with no_collector():
         for event, key, size in events:
-            known = watched.entries.peek(key)
+            known = watched.entries.entries.get(key)
             if event == "put":
                 del known
                 new = Named(key, size)
@@ -236,7 +244,7 @@ class TestBudget:
         watched = Watched(30)
         watched.put("a")
         watched.put("a")
-        entry = watched.entries.peek(b"a")
+        entry = watched.entries.entries.get(b"a")
         assert entry is not None
         watched.entries.remove(entry)
         watched.put("b")

@@ -149,6 +149,19 @@ async def test_questions_ahead_are_bounded_and_the_rest_is_asked_later_and_not_l
 
 
 @in_loop
+async def test_a_client_far_ahead_is_not_read_from() -> None:
+    async with bench(buffers=1 << 16) as at:
+        client, first = await at.client(buffers=1 << 16), octets_of("n00000.test.")
+        sent = [first.replace(b"n00000", b"n%05d" % number) for number in range(15_000)]
+        sending = asyncio.ensure_future(client.send(*sent))
+        await at.until(lambda: len(at.kitchen.upstream.waiting) == MAX_PIPELINED)
+        for _ in range(100):
+            await turns()
+        assert not sending.done(), "half a megabyte would wait in our memory, not in the client's"
+        sending.cancel()
+
+
+@in_loop
 async def test_answers_too_late_to_send_make_room_for_the_next_questions() -> None:
     async with bench() as at:
         client = await at.client()
@@ -264,14 +277,15 @@ def test_a_length_below_a_header_ends_the_connection_and_no_other(octets: bytes)
 async def test_an_idle_connection_is_closed_and_one_that_waits_for_an_answer_is_not() -> None:
     async with bench() as at:
         at.kitchen.pin(b"\1p\4test\0")
-        idle, waiting, active = [await at.client() for _ in range(3)]
+        idle, waiting, active, dribbling = [await at.client() for _ in range(4)]
         await waiting.send(octets_of("a.test."))
         await at.until(lambda: at.kitchen.upstream.waiting)
         at.kitchen.pass_time(IDLE_TIMEOUT - 1)
+        await dribbling.send_octets(b"\0")
         await active.ask(octets_of("p.test."))
         at.kitchen.pass_time(1)
         assert await idle.is_closed(), "by the door's own looking around, within a second"
-        assert at.connections == 2
+        assert at.connections == 3
         at.settle()
         at.kitchen.pass_time(IDLE_TIMEOUT)
         at.admission.close_idle(at.kitchen.turn.now)

@@ -16,11 +16,11 @@ from forwarder.errors import WireError
 from forwarder.wire.names import (
     MAX_POINTERS,
     ROOT,
+    Names,
     ancestors,
     is_at_or_below,
     name_from_text,
     read_name,
-    read_spelled_name,
     skip_name,
     text_from_name,
 )  # fmt: skip
@@ -34,6 +34,10 @@ related = st.lists(names, min_size=1, max_size=6).flatmap(
     )
 )
 """Names, some of them above others: what compression is for."""
+
+
+def spelled_name(message: bytes, position: int) -> tuple[bytes, int]:
+    return Names(message).spelled(position)
 
 
 def pointer_to(offset: int) -> bytes:
@@ -57,7 +61,7 @@ def test_names_compressed_by_dnspython_are_read(found: list[bytes]) -> None:
         assert read_name(message, start) == (name.lower(), after)
         assert skip_name(message, start) == after
         spelled = dns.name.from_wire(message, start)[0].to_wire()
-        assert read_spelled_name(message, start) == (spelled, after)
+        assert spelled_name(message, start) == (spelled, after)
 
 
 @given(related)
@@ -72,7 +76,7 @@ def test_names_compressed_by_dnslib_are_read_as_spelled(found: list[bytes]) -> N
         buffer.encode_name(label)
     message = bytes(buffer.data)
     for name, start in zip(found, starts, strict=True):
-        assert read_spelled_name(message, start)[0] == name
+        assert spelled_name(message, start)[0] == name
 
 
 @given(names)
@@ -159,14 +163,14 @@ def test_ancestors_go_up_to_the_root_one_label_at_a_time(name: bytes) -> None:
 
 @given(names, st.binary(max_size=20))
 def test_what_follows_a_name_does_not_matter(name: bytes, rest: bytes) -> None:
-    assert read_spelled_name(PREFIX + name + rest, 12) == (name, 12 + len(name))
+    assert spelled_name(PREFIX + name + rest, 12) == (name, 12 + len(name))
     assert skip_name(PREFIX + name + rest, 12) == 12 + len(name)
 
 
 @given(names)
 def test_a_name_cut_anywhere_is_a_wire_error(name: bytes) -> None:
     for cut in range(len(name)):
-        for reader in (read_name, read_spelled_name, skip_name):
+        for reader in (read_name, spelled_name, skip_name):
             with pytest.raises(WireError):
                 reader(PREFIX + name[:cut], 12)
     with pytest.raises(WireError):
@@ -186,7 +190,7 @@ def test_any_octets_are_a_name_that_dnspython_reads_too_or_a_wire_error(message:
     ours: bytes | None = None
     reason = ""
     try:
-        ours, after = read_spelled_name(message, start)
+        ours, after = spelled_name(message, start)
         assert skip_name(message, start) == after
         assert start < after <= len(message)
         assert len(ours) <= 255
@@ -241,7 +245,7 @@ def test_malice_is_a_wire_error(octets: bytes, start: int) -> None:
     ids=["255 octets", "127 labels", "63 octets in a label", "a label that looks like a pointer"],
 )
 def test_what_is_just_allowed_is_read(name: bytes) -> None:
-    assert read_spelled_name(PREFIX + name, 12) == (name, 12 + len(name))
+    assert spelled_name(PREFIX + name, 12) == (name, 12 + len(name))
 
 
 def test_a_name_may_be_255_octets_over_a_pointer() -> None:
@@ -290,7 +294,7 @@ def test_no_name_costs_more_than_its_labels_and_jumps(jumps: int, count: int) ->
 
     def reading() -> None:
         try:
-            read_spelled_name(message, start)
+            spelled_name(message, start)
         except WireError:
             assert jumps > MAX_POINTERS
 

@@ -41,10 +41,11 @@ class Answer(Entry):
 class AnswerCache:
     """Answers by question."""
 
-    __slots__ = ("_entries", "positive")
+    __slots__ = ("_entries", "_recall", "positive")
 
     def __init__(self, budget: int) -> None:
         self._entries: Bounded[Answer] = Bounded(budget, self._on_removed)
+        self._recall = self._entries.entries.get
         self.positive = 0
         """How many of the entries are positive."""
 
@@ -63,8 +64,11 @@ class AnswerCache:
 
     def fresh(self, key: bytes, now: float) -> Answer | None:
         """The answer to this question, while its TTLs last."""
-        answer = self._entries.get(key)
-        return answer if answer is not None and now < answer.expires_at else None
+        answer = self._recall(key)
+        if answer is None or now >= answer.expires_at:
+            return None
+        answer.visited = True
+        return answer
 
     def put(self, key: bytes, response: Response, limits: Limits, now: float) -> Response:
         """Keep a response for as long as it may be kept; returns it as it is to be told, its TTLs capped.
@@ -88,5 +92,5 @@ class AnswerCache:
         self.positive -= answer.response.kind is Kind.POSITIVE
 
     def _holds_usable(self, key: bytes, now: float) -> bool:
-        known = self._entries.peek(key)
+        known = self._recall(key)
         return known is not None and known.response.kind is not Kind.DANGLING and now < known.expires_at

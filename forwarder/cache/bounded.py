@@ -32,7 +32,7 @@ E = TypeVar("E", bound=Entry)
 class Bounded(Generic[E]):
     """Entries by key, within a budget of octets."""
 
-    __slots__ = ("_entries", "_hand", "_newest", "_oldest", "_on_removed", "budget", "evictions", "used")
+    __slots__ = ("entries", "_hand", "_newest", "_oldest", "_on_removed", "budget", "evictions", "used")
 
     def __init__(self, budget: int, on_removed: Callable[[E], None]) -> None:
         self.budget = budget
@@ -40,28 +40,18 @@ class Bounded(Generic[E]):
         """Told of every entry that leaves, replaced ones included."""
         self.used = 0
         self.evictions = 0
-        self._entries: dict[bytes, E] = {}
+        self.entries: dict[bytes, E] = {}
+        """For looking up; whoever finds an entry that somebody asked for sets its `visited`."""
         self._newest: Entry | None = None
         self._oldest: Entry | None = None
         self._hand: Entry | None = None
 
     def __len__(self) -> int:
-        return len(self._entries)
-
-    def get(self, key: bytes) -> E | None:
-        """The entry, marked as asked for."""
-        entry = self._entries.get(key)
-        if entry is not None:
-            entry.visited = True
-        return entry
-
-    def peek(self, key: bytes) -> E | None:
-        """The entry, without saying that anybody asked for it."""
-        return self._entries.get(key)
+        return len(self.entries)
 
     def put(self, entry: E) -> bool:
         """Whether the entry is kept, in place of one with the same key: one larger than the whole budget is not."""
-        entries, key, size = self._entries, entry.key, entry.size
+        entries, key, size = self.entries, entry.key, entry.size
         known = entries.get(key)
         if known is not None:
             entry.visited = known.visited
@@ -96,7 +86,7 @@ class Bounded(Generic[E]):
             newer.older = older
         entry.older = entry.newer = None
         self.used -= entry.size
-        self._on_removed(self._entries.pop(entry.key))
+        self._on_removed(self.entries.pop(entry.key))
 
     def clear(self) -> None:
         """Forget everything."""

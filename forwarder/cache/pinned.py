@@ -8,7 +8,8 @@ import struct
 from collections.abc import Iterable
 
 from forwarder.wire.message import CLASS_IN, Query
-from forwarder.wire.records import TO_QNAME, Kind, Response
+from forwarder.wire.records import Kind, Response
+from forwarder.wire.names import TO_QNAME
 
 _write_fixed = struct.Struct("!HHIH").pack
 
@@ -16,10 +17,11 @@ _write_fixed = struct.Struct("!HHIH").pack
 class PinnedNames:
     """Responses by name and type, built when the names were pinned."""
 
-    __slots__ = ("_names", "turn")
+    __slots__ = ("names", "turn")
 
     def __init__(self) -> None:
-        self._names: dict[bytes, dict[int, Response]] = {}
+        self.names: dict[bytes, dict[int, Response]] = {}
+        """By owner, then by type."""
         self.turn = 0
         """Which address comes first in the next response."""
 
@@ -28,15 +30,12 @@ class PinnedNames:
         names: dict[bytes, dict[int, Response]] = {}
         for name, qtype, ttl, rdatas in records:
             names.setdefault(name, {})[qtype] = _response_for(name, qtype, ttl, rdatas)
-        self._names = names
+        self.names = names
 
-    def get(self, query: Query) -> Response | None:
-        """The response for a pinned name; None for any other."""
-        types = self._names.get(query.name)
-        if types is None:
-            return None
+    def response_to(self, query: Query) -> Response:
+        """The response for a name that is among the pinned `names`."""
         self.turn += 1
-        return types.get(query.qtype) or _response_for(query.name, query.qtype, 0, [])
+        return self.names[query.name].get(query.qtype) or _response_for(query.name, query.qtype, 0, [])
 
 
 def _response_for(name: bytes, qtype: int, ttl: int, rdatas: list[bytes]) -> Response:

@@ -23,19 +23,22 @@ from forwarder.observe.counters import (
     HISTOGRAMS,
     HOSTS,
     MALFORMED_QUERIES,
+    OTHER_TYPE_ROW,
+    PER_SOURCE,
     POLICY,
+    TYPE_ROWS,
     UPSTREAM,
     kind_for,
     observe_microseconds,
 )
 from forwarder.serving.coalescing import Asker, Coalescing, Door
-from forwarder.serving.policy import Ruling, not_in_memory, not_permitted, ruling_on
+from forwarder.serving.policy import FIRST_META_TYPE, Ruling, not_in_memory, not_permitted, ruling_on
 from forwarder.upstream.turn import Turn
 from forwarder.upstream.waiting import step
 from forwarder.upstream.zones import Unanswered, Zones
 from forwarder.wire.edns import ExtendedError
 from forwarder.wire.fitting import fitted, response_opt
-from forwarder.wire.message import RD, Query, Rcode, bare_response, is_truncated, own_response, parse_query
+from forwarder.wire.message import CLASS_IN, RD, Query, Rcode, bare_response, is_truncated, own_response, parse_query
 from forwarder.wire.records import Response
 
 LARGEST = 65535
@@ -89,11 +92,12 @@ class Answering:
         except WireError as problem:
             return self._unreadable(message, problem, door)
         memory = self.memory
-        ruling = ruling_on(query, self._terms.max_udp_size)
-        if ruling is not None:
-            return self._ruled(ruling, query, door, now)
-        pinned = memory.pinned.get(query)
-        if pinned is not None:
+        if query.qtype >= FIRST_META_TYPE or query.qclass != CLASS_IN or query.rcode:
+            ruling = ruling_on(query, self._terms.max_udp_size)
+            if ruling is not None:
+                return self._ruled(ruling, query, door, now)
+        if query.name in memory.pinned.names:
+            pinned = memory.pinned.response_to(query)
             response = self._fitted(pinned, query, door, turn=memory.pinned.turn)
             self._count(query, door, HOSTS, pinned.rcode, self.clock() - now)
             return response
@@ -122,7 +126,7 @@ class Answering:
     async def after_asking(self, first: Asker) -> None:
         """The second half of the recipe, once per question in progress."""
         query = first.query
-        zone = self.zones.for_name(query.name)
+        zone = self.zones.the_only or self.zones.for_name(query.name)
         outcome: Response | Unanswered = INTERRUPTED
         try:
             outcome = await zone.ask(query, first.received_at + self._terms.deadline)
@@ -180,5 +184,5 @@ class Answering:
 
     def _count(self, query: Query, door: Door, source: int, rcode: int, elapsed: float) -> None:
         counts = self.counts
-        counts[door.row + kind_for(query.qtype, source, rcode)] += 1
+        counts[door.row + TYPE_ROWS.get(query.qtype, OTHER_TYPE_ROW) + source * PER_SOURCE + rcode] += 1
         observe_microseconds(counts, HISTOGRAMS[source], int(elapsed * 1e6))

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from forwarder.wire.edns import ExtendedError
 from forwarder.wire.message import CLASS_IN, Qtype, Query, Rcode, own_response
-from forwarder.wire.records import TO_QNAME
+from forwarder.wire.names import TO_QNAME
 
 FIRST_META_TYPE = int(Qtype.TKEY)
 """From here to 255 (ANY) types are not of records but of transfers and transactions (RFC 6895 section 3.1)."""
@@ -25,9 +25,10 @@ class Ruling:
 
 
 def ruling_on(query: Query, our_udp_size: int) -> Ruling | None:
-    """The response that the query earns by what it is; None: it is to be answered like any other."""
-    if not query.rcode and query.qclass == CLASS_IN and query.qtype < FIRST_META_TYPE:
-        return None
+    """The response that the query earns by what it is; None: it is to be answered like any other.
+
+    A query of RCODE 0, class IN and a type below FIRST_META_TYPE never earns one, and need not be asked about.
+    """
     if query.rcode:
         return _ruled(query, query.rcode, our_udp_size, ExtendedError.NONE, "")
     if query.qclass != CLASS_IN:

@@ -120,7 +120,7 @@ class Sent(Waiting):
         self.coroutine = None
         self.connection = connection
         self.question = question
-        self.identity = connection.pipeline.admit(self)
+        self.identity = 0
 
     def give_up(self) -> None:
         """Nothing came in time: the connection is not trusted with new queries."""
@@ -168,6 +168,7 @@ class Connection:
         """Take a query along in this turn's write."""
         question = query.key[:-1]
         sent = Sent(self, question)
+        sent.identity = self.pipeline.admit(sent)
         self.load += 1
         message = framed_query_for_upstream(sent.identity, question, query, wants_ad=wants_ad)
         self._output.append(message)

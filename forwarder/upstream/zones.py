@@ -106,15 +106,14 @@ def _reason(upstream: str, outcome: Response | Failed) -> Unanswered:
 class Zones:
     """All zones, by name."""
 
-    __slots__ = ("_by_name", "_root_only")
+    __slots__ = ("_by_name", "the_only")
 
     def __init__(self, by_name: dict[bytes, Zone], otherwise: Zone) -> None:
         self._by_name = {b"\0": otherwise} | by_name
-        self._root_only = self._by_name[b"\0"] if len(self._by_name) == 1 else None
+        self.the_only = self._by_name[b"\0"] if len(self._by_name) == 1 else None
+        """The zone of every name, where there is but one."""
 
     def for_name(self, name: bytes) -> Zone:
         """The zone with the longest suffix of the name (lower-cased wire form)."""
-        if self._root_only is not None:
-            return self._root_only
         by_name = self._by_name
         return next(by_name[suffix] for suffix in ancestors(name) if suffix in by_name)

@@ -15,6 +15,10 @@ from forwarder.wire.records import Response
 _header = struct.Struct("!HHHHHH")
 _written_header = _header.pack
 _write_header = _header.pack_into
+_read_id_and_flags = struct.Struct("!HH").unpack_from
+_read_count = struct.Struct("!H").unpack_from
+ARCOUNT_AT = 10
+"""Where in the header the number of additional records stands."""
 _ttl = struct.Struct("!I")
 _read_ttl = _ttl.unpack_from
 _write_ttl = _ttl.pack_into
@@ -68,20 +72,30 @@ def _rotate(body: bytearray, response: Response, turn: int) -> None:
 
 
 def _truncated(body: bytearray, position: int, limit: int, response: Response) -> bytes:
-    """The whole answer records that fit. TC=1, unless all that had to go was additional (RFC 2181 section 9)."""
+    """The whole records that fit: all of answer and authority, else what fits of the answer with TC=1 (RFC 2181 section 9)."""
     answers, authorities, additionals = response.counts
-    message = response.message
-    fit = 0
-    while fit < answers:
-        fixed = skip_name(message, position)
-        end = fixed + 10 + (message[fixed + 8] << 8 | message[fixed + 9])
-        if end > limit:
-            break
-        position = end
-        fit += 1
-    identity, flags = struct.unpack_from("!HH", body)
-    if fit < answers or authorities or not additionals:
+    fit, end = _fitting(body, position, limit, answers)
+    kept_authorities = 0
+    if fit == answers:
+        kept_authorities, behind = _fitting(body, end, limit, authorities)
+        if kept_authorities == authorities:
+            end = behind
+        else:
+            kept_authorities = 0
+    identity, flags = _read_id_and_flags(body)
+    if fit < answers or kept_authorities < authorities:
         flags |= TC
-    has_opt = struct.unpack_from("!H", body, 10)[0] - additionals
-    _write_header(body, 0, identity, flags, 1, fit, 0, has_opt)
-    return bytes(body[:position])
+    has_opt = _read_count(body, ARCOUNT_AT)[0] - additionals
+    _write_header(body, 0, identity, flags, 1, fit, kept_authorities, has_opt)
+    return bytes(body[:end])
+
+
+def _fitting(body: bytearray, position: int, limit: int, count: int) -> tuple[int, int]:
+    """How many of the `count` records from `position` on end within the limit, and where the last of those does."""
+    for fit in range(count):
+        fixed = skip_name(body, position)
+        end = fixed + 10 + (body[fixed + 8] << 8 | body[fixed + 9])
+        if end > limit:
+            return fit, position
+        position = end
+    return count, position

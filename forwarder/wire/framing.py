@@ -42,6 +42,8 @@ class Deframer:
             start = position + 2
             end = start + (data[position] << 8 | data[position + 1])
             if end - start < HEADER_SIZE:
+                if messages:
+                    break  # those ahead of it are good; the next call tells
                 raise WireError("length below that of a DNS header")
             if end > available:
                 break

@@ -117,7 +117,8 @@ def parse_query(message: bytes) -> Query:
     if end == len(message) and not (answers or authorities or additionals):
         (has_edns, do, is_plain, udp_size), rcode = _NO_OPT, 0
     else:
-        (has_edns, do, is_plain, udp_size), rcode = _read_additional(message, end, answers + authorities, additionals)
+        counts = (answers, authorities, additionals)
+        (has_edns, do, is_plain, udp_size), rcode = _read_rest(message, end, counts, qtype)
     key = name + message[name_end:end] + _KEY_TAILS[(2 if do else 0) + (1 if flags & CD else 0)]
     return Query(
         identity, flags, question, name, qtype, qclass, key, rcode, has_edns, do, is_plain, udp_size
@@ -136,18 +137,19 @@ _NO_OPT = (False, False, True, LEAST_UDP_SIZE)
 _KEY_TAILS = (b"\0", b"\1", b"\2", b"\3")
 
 
-def _read_additional(message: bytes, position: int, unwanted: int, additionals: int) -> tuple[tuple[bool, bool, bool, int], int]:
+def _read_rest(message: bytes, position: int, counts: tuple[int, int, int], qtype: int) -> tuple[tuple[bool, bool, bool, int], int]:
     """What stands behind the question: (has_edns, do, is_plain, udp_size) and the RCODE it earns.
 
-    An answer or authority record in a query, more than one OPT (RFC 6891 section 6.1.1), an OPT that is not the root's,
-    records past the end and octets behind the last record are each a FORMERR.
+    An answer in a query, an authority record in any but IXFR (RFC 1995 section 3), more than one OPT (RFC 6891 section 6.1.1), an OPT
+    that is not the root's, records past the end and octets behind the last record are each a FORMERR.
     """
+    answers, authorities, additionals = counts
     has_edns = do = False
     is_plain = True
     udp_size = LEAST_UDP_SIZE
-    rcode = Rcode.FORMERR if unwanted else Rcode.NOERROR
+    rcode = Rcode.FORMERR if answers or (authorities and qtype != Qtype.IXFR) else Rcode.NOERROR
     try:
-        for _ in range(0 if unwanted else additionals):
+        for _ in range(answers + authorities + additionals):
             after_name = skip_name(message, position)
             rtype, size, ttl, length = _read_fixed(message, after_name)
             is_root = after_name == position + 1

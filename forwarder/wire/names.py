@@ -2,12 +2,13 @@
 
 Names are kept as lower-cased wire octets and never as printed text, so that a label `a.b` and the labels `a`, `b` stay apart
 and 8-bit labels are fine. Always holds: a name that was read is at most 255 octets long, pointers went strictly backwards,
-and reading it took at most `MAX_POINTERS` jumps.
+and reading it took at most `MAX_POINTERS` jumps, none of them into the header.
 """
 
 from collections.abc import Iterator
 
 from forwarder.errors import WireError
+from forwarder.wire.framing import HEADER_SIZE
 
 MAX_NAME = 255
 """Octets of a name, length octets included (RFC 1035 section 2.3.4); it bounds the labels to 127."""
@@ -16,49 +17,82 @@ MAX_LABEL = 63
 MAX_POINTERS = 16
 """Compression pointers followed for one name. Real servers nest three or four; unbound allows 256, which lets 64 KiB of pointers
 to pointers cost what a megabyte should."""
+LEAST_STEPS = 512
+OCTETS_PER_STEP = 4
+"""Labels and pointers followed for one message: this many, and one more for each so many octets. A record takes 12 octets at least
+and an owner seen before costs one step."""
 POINTER = 0xC0
 """The two top bits that make a length octet the start of a pointer (RFC 1035 section 4.1.4)."""
 ROOT = b"\0"
+TO_QNAME = b"\xc0\x0c"
+"""A compression pointer to the question's name, which always starts behind the header."""
+
+
+class Names:
+    """The names of one message, each decompressed once, the work bounded by the size of the message.
+
+    Without the bound a message of many records, each owned by a pointer into one long name, costs its size times 127.
+    """
+
+    __slots__ = ("_known", "_message", "_steps_left")
+
+    def __init__(self, message: bytes) -> None:
+        self._message = message
+        self._known: dict[int, tuple[bytes, int]] = {}
+        self._steps_left = LEAST_STEPS + len(message) // OCTETS_PER_STEP
+
+    def spelled(self, position: int) -> tuple[bytes, int]:
+        """The name at `position`, uncompressed and spelled as it stands, and the position of what follows it."""
+        known = self._known.get(position)
+        if known is None:
+            known = self._known[position] = self._read(position)
+        return known
+
+    def lowered(self, position: int) -> tuple[bytes, int]:
+        """The same, lower-cased."""
+        name, after = self.spelled(position)
+        return name.lower(), after
+
+    def _read(self, position: int) -> tuple[bytes, int]:
+        message = self._message
+        labels: list[bytes] = []
+        size = 1
+        after = 0
+        lowest = position
+        jumps = 0
+        try:
+            while length := message[position]:
+                self._steps_left -= 1
+                if self._steps_left < 0:
+                    raise WireError("more names than a message of this size has use for")
+                if length <= MAX_LABEL:
+                    end = position + 1 + length
+                    size += end - position
+                    if size > MAX_NAME:
+                        raise WireError("name longer than 255 octets")
+                    labels.append(message[position:end])
+                    position = end
+                    continue
+                if length < POINTER:
+                    raise WireError("label type 0x40 or 0x80")
+                target = (length & MAX_LABEL) << 8 | message[position + 1]
+                after = after or position + 2
+                jumps += 1
+                if not HEADER_SIZE <= target < lowest or jumps > MAX_POINTERS:
+                    raise WireError("compression pointer into the header, not backwards, or one of too many")
+                position = lowest = target
+        except IndexError:
+            raise WireError("name runs past the end") from None
+        labels.append(ROOT)
+        return b"".join(labels), after or position + 1
 
 
 def read_name(message: bytes, position: int) -> tuple[bytes, int]:
-    """The name at `position`, uncompressed and lower-cased, and the position of what follows it."""
-    name, after = read_spelled_name(message, position)
-    return name.lower(), after
+    """One name of a message, uncompressed and lower-cased, and the position of what follows it."""
+    return Names(message).lowered(position)
 
 
-def read_spelled_name(message: bytes, position: int) -> tuple[bytes, int]:
-    """The name at `position`, uncompressed and spelled as it stands, and the position of what follows it."""
-    labels: list[bytes] = []
-    size = 1
-    after = 0
-    lowest = position
-    jumps = 0
-    try:
-        while length := message[position]:
-            if length <= MAX_LABEL:
-                end = position + 1 + length
-                size += end - position
-                if size > MAX_NAME:
-                    raise WireError("name longer than 255 octets")
-                labels.append(message[position:end])
-                position = end
-                continue
-            if length < POINTER:
-                raise WireError("label type 0x40 or 0x80")
-            target = (length & MAX_LABEL) << 8 | message[position + 1]
-            after = after or position + 2
-            jumps += 1
-            if target >= lowest or jumps > MAX_POINTERS:
-                raise WireError("compression pointer that does not go backwards, or too many")
-            position = lowest = target
-    except IndexError:
-        raise WireError("name runs past the end") from None
-    labels.append(ROOT)
-    return b"".join(labels), after or position + 1
-
-
-def skip_name(message: bytes, position: int) -> int:
+def skip_name(message: bytes | bytearray, position: int) -> int:
     """The position of what follows the name at `position`; pointers are not followed."""
     try:
         while length := message[position]:
