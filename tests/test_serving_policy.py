@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from forwarder.serving.policy import Ruling, not_in_memory, not_permitted, ruling_on
 from forwarder.wire.message import Query, parse_query
 from tests.lab.clients import extended_errors, query
+from tests.lab.kitchen import Kitchen
 
 OUR_SIZE = 1232
 OPT = b"\0\0\x29\x10\0\0\0\0\0\0\0"
@@ -47,6 +48,14 @@ def read(found: Ruling, question: Query) -> dns.message.Message:
 @given(qtype=st.integers(1, 248) | st.integers(256, 65535), has_edns=st.booleans())
 def test_types_of_records_are_answered_like_any_other(qtype: int, *, has_edns: bool) -> None:
     assert ruling_on(raw(qtype, opts=OPT if has_edns else b""), OUR_SIZE) is None
+
+
+@given(qtype=st.integers(1, 248) | st.integers(256, 65535))
+def test_and_so_they_are_by_the_recipe(qtype: int) -> None:
+    octets = b"\0\7\1\0\0\1\0\0\0\0\0\0\4Some\4Test\0" + qtype.to_bytes(2) + b"\0\1"
+    kitchen = Kitchen()
+    kitchen.take(octets)
+    assert [question.qtype for question, _ in kitchen.upstream.asked] == [qtype]
 
 
 @pytest.mark.parametrize("qtype", range(249, 255))

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from forwarder.upstream import stream
 from forwarder.upstream.network import address_for
 from forwarder.upstream.selection import Failed
-from forwarder.upstream.stream import BUSY, IDLE_TIMEOUT, MAX_CONNECTIONS, StreamUpstream
+from forwarder.upstream.stream import BUSY, CHUNK, IDLE_TIMEOUT, MAX_CONNECTIONS, StreamUpstream
 from forwarder.wire.message import QR, Query
 from forwarder.wire.records import Kind
 from tests.test_upstream_network import (
@@ -265,13 +265,13 @@ class TestUnreachable:
 
 class TestPool:
     def test_grows_with_the_load_up_to_eight_least_loaded_first(self, stage: Stage) -> None:
-        for _ in range(MAX_CONNECTIONS * (BUSY + 2)):
+        for _ in range(MAX_CONNECTIONS * (BUSY + CHUNK)):
             stage.ask()
         accepted = [stage.peer.accept() for _ in range(MAX_CONNECTIONS)]
         stage.serve()
         assert stage.peer.is_quiet()
         assert stage.connections == MAX_CONNECTIONS == 8
-        queries = [connection.receive_all(BUSY + 2) for connection in accepted]
+        queries = [connection.receive_all(BUSY + CHUNK) for connection in accepted]
         assert all(connection.is_quiet() for connection in accepted)
         accepted[5].answer(*queries[5][:3])
         stage.serve()

@@ -8,6 +8,7 @@
 Always holds: a query of a permitted client gets exactly one response, at the deadline at the latest; what is sent is counted once.
 """
 
+from bisect import bisect_left
 from dataclasses import dataclass
 
 from forwarder.cache.answers import AnswerCache
@@ -23,13 +24,14 @@ from forwarder.observe.counters import (
     HISTOGRAMS,
     HOSTS,
     MALFORMED_QUERIES,
+    MICROSECOND_BUCKETS,
     OTHER_TYPE_ROW,
     PER_SOURCE,
     POLICY,
+    SUM_IN_HISTOGRAM,
     TYPE_ROWS,
     UPSTREAM,
     kind_for,
-    observe_microseconds,
 )
 from forwarder.serving.coalescing import Asker, Coalescing, Door
 from forwarder.serving.policy import FIRST_META_TYPE, Ruling, not_in_memory, not_permitted, ruling_on
@@ -185,4 +187,6 @@ class Answering:
     def _count(self, query: Query, door: Door, source: int, rcode: int, elapsed: float) -> None:
         counts = self.counts
         counts[door.row + TYPE_ROWS.get(query.qtype, OTHER_TYPE_ROW) + source * PER_SOURCE + rcode] += 1
-        observe_microseconds(counts, HISTOGRAMS[source], int(elapsed * 1e6))
+        first, microseconds = HISTOGRAMS[source], int(elapsed * 1e6)
+        counts[first + bisect_left(MICROSECOND_BUCKETS, microseconds)] += 1
+        counts[first + SUM_IN_HISTOGRAM] += microseconds

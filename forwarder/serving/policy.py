@@ -35,7 +35,7 @@ def ruling_on(query: Query, our_udp_size: int) -> Ruling | None:
         return _ruled(query, Rcode.REFUSED, our_udp_size, ExtendedError.NOT_SUPPORTED, "only class IN is served")
     if query.qtype == Qtype.ANY:
         return Ruling(Rcode.NOERROR, own_response(query, Rcode.NOERROR, our_udp_size, records=_HINFO))
-    if query.qtype <= Qtype.MAILA:
+    if FIRST_META_TYPE <= query.qtype <= Qtype.MAILA:
         return _ruled(query, Rcode.REFUSED, our_udp_size, ExtendedError.NOT_SUPPORTED, "a forwarder has no zone to transfer")
     return None
 

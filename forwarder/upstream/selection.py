@@ -20,6 +20,7 @@ FIRST_WAIT = 0.4
 """Seconds the first attempt waits. A recursor that knows the answer takes milliseconds, one that must go far some 300."""
 LONGER_WAIT = 1.5
 """How much longer each further round over the upstreams waits: 0.4, 0.6, 0.9 s; the deadline cuts the last."""
+LEAST_WAIT = FIRST_WAIT / 2
 WAITS = tuple(FIRST_WAIT * LONGER_WAIT**number for number in range(MAX_ATTEMPTS_EACH))
 DOWN_AFTER = 3
 """Attempts in a row without a readable response after which an upstream counts as down and is asked last. One lost datagram, or two, happens
@@ -116,7 +117,7 @@ class Selection:
     def give_up_at(self, round_number: int, now: float, until: float) -> float:
         """When the next attempt ends: this round's wait, or the deadline. A rest too short for another attempt is added."""
         ends = now + WAITS[round_number]
-        return until if until - ends < FIRST_WAIT / 2 else ends
+        return ends if until - ends >= LEAST_WAIT else until
 
     def answered(self, number: int) -> None:
         """It responded: it is up."""

@@ -24,6 +24,8 @@ MAX_CONNECTIONS = 8
 """Connections to one upstream. Servers bound them per client: CoreDNS and unbound by memory, nsd at 100 for everybody."""
 BUSY = 32
 """Queries outstanding on the least loaded connection that make us dial another."""
+CHUNK = 4
+"""Queries of one turn that share one choice of connection: choosing costs as much as sending, and four are no load."""
 MAX_AGE = 300.0
 """Seconds a connection takes queries, so that load finds upstreams that came later behind one address."""
 IDLE_TIMEOUT = 8.0
@@ -38,7 +40,7 @@ BARE_FAILURE, EXACT, NONE = Match.BARE_FAILURE, Match.EXACT, Match.NONE
 class StreamUpstream:
     """A server asked over TCP."""
 
-    __slots__ = ("_address", "_connections", "_counts", "_network", "_sent_slot", "_tally", "_wants_ad", "_watch", "name")
+    __slots__ = ("_address", "_chosen", "_connections", "_counts", "_network", "_sent_slot", "_tally", "_wants_ad", "_watch", "credit", "name")
 
     def __init__(self, address: Address, network: Network, tally: Tally, *, wants_ad: bool) -> None:
         self.name = address.text
@@ -49,6 +51,9 @@ class StreamUpstream:
         self._counts, self._sent_slot = tally.slots, tally.sent_slot(TCP)
         self._wants_ad = wants_ad
         self._connections: list[Connection] = []
+        self._chosen: Connection | None = None
+        self.credit = 0
+        """How many more queries of this turn go where the last went."""
 
     async def exchange(self, query: Query, until: float) -> Response | Failed:
         """One query, its response or why there is none."""
@@ -67,7 +72,8 @@ class StreamUpstream:
             return Failed.MALFORMED
 
     def gone(self, connection: "Connection") -> None:
-        """A connection was closed."""
+        """A connection takes no more."""
+        self.credit = 0
         if connection in self._connections:
             self._connections.remove(connection)
             self._tally.connections(len(self._connections))
@@ -89,6 +95,15 @@ class StreamUpstream:
 
     def _connection(self) -> "Connection | None":
         """The least loaded connection, or a fresh one where all are busy; None when none can be had."""
+        if self.credit:
+            self.credit -= 1
+            return self._chosen
+        chosen = self._chosen = self._least_loaded()
+        if chosen is not None:
+            self.credit = CHUNK - 1
+        return chosen
+
+    def _least_loaded(self) -> "Connection | None":
         connections = self._connections
         best = min(connections, key=_load, default=None)
         while best is not None and not best.load and self._network.turn.now - best.used_at > IDLE_TIMEOUT:
@@ -208,6 +223,7 @@ class Connection:
 
     def _flush(self) -> None:
         self._flush_is_due = False
+        self._upstream.credit = 0
         if not self._is_open:
             return
         data = b"".join(self._output)

@@ -1,15 +1,18 @@
 """What is counted of one upstream: its row in the counters."""
 
+from bisect import bisect_left
+
 from forwarder.observe.counters import (
     CONNECTIONS_IN_ROW,
     FAILURE_REASONS,
     FAILURES_IN_ROW,
+    MICROSECOND_BUCKETS,
     MISMATCHED_IN_ROW,
     QUERIES_IN_ROW,
     SECONDS_IN_ROW,
+    SUM_IN_HISTOGRAM,
     UP_IN_ROW,
     UPSTREAM_TRANSPORTS,
-    observe_microseconds,
     upstream_row,
 )
 
@@ -34,7 +37,9 @@ class Tally:
 
     def answered(self, seconds: float) -> None:
         """A response came and was of use."""
-        observe_microseconds(self.slots, self._seconds, int(seconds * 1e6))
+        slots, first, microseconds = self.slots, self._seconds, int(seconds * 1e6)
+        slots[first + bisect_left(MICROSECOND_BUCKETS, microseconds)] += 1
+        slots[first + SUM_IN_HISTOGRAM] += microseconds
 
     def failed(self, reason: str) -> None:
         """An attempt ended without one; reason as in FAILURE_REASONS."""

@@ -26,21 +26,23 @@ class TimedOut(Enum):
 TIMED_OUT: Final = TimedOut.TIMED_OUT
 """What an await gives when nothing else came in time."""
 
-Steps = Coroutine[Any, Any, None]
+Steps = Generator["Waiting", None, None]
+"""A coroutine seen as its waits, one after the other."""
 
 
 class Waiting:
     """Something that a coroutine waits for; subclasses say what."""
 
-    __slots__ = ("coroutine", "due")
+    __slots__ = ("_value", "coroutine", "due")
 
     def __init__(self) -> None:
         self.coroutine: Steps | None = None
-        """Who waits; None when nobody does."""
+        """Who waits, to be stepped; None when nobody does."""
         self.due = 0.0
 
-    def __await__(self) -> Generator["Waiting", Any, Any]:
-        return (yield self)
+    def __await__(self) -> Generator["Waiting", None, Any]:
+        yield self
+        return self._value
 
     def resume(self, value: object) -> None:
         """Hand over what was waited for, if anybody still waits."""
@@ -48,23 +50,28 @@ class Waiting:
         if coroutine is None:
             return
         self.coroutine = None
-        step(coroutine, value)
+        self._value = value
+        _run(coroutine)
 
     def give_up(self) -> None:
         """Its time is over; subclasses put in order what they hold, then resume."""
         self.resume(TIMED_OUT)
 
 
-def step(coroutine: Steps, value: object = None) -> None:
-    """Run the coroutine to its next wait or its end. What it raises is a defect: it is logged, and the daemon lives on."""
+def step(coroutine: Coroutine[Any, Any, None]) -> None:
+    """Run a coroutine to its first wait or its end. What it raises is a defect: it is logged, and the daemon lives on."""
+    _run(coroutine.__await__())
+
+
+def _run(steps: Steps) -> None:
+    # By its iterator, whose end costs no exception: `next` gives None, where `send` would raise StopIteration.
     try:
-        waiting: Waiting = coroutine.send(value)
-    except StopIteration:
-        return
+        waiting = next(steps, None)
     except Exception:
         logger.exception("a question's coroutine failed; please report this")
         return
-    waiting.coroutine = coroutine
+    if waiting is not None:
+        waiting.coroutine = steps
 
 
 class Timers:
