@@ -21,15 +21,24 @@ class Named(Entry):
     __slots__ = ("__weakref__",)
 
 
+class Recorded(Bounded[Named]):
+    """Writes down who leaves."""
+
+    def __init__(self, budget: int, removed: list[bytes]) -> None:
+        super().__init__(budget)
+        self._removed = removed
+
+    def remove(self, entry: Entry) -> None:
+        self._removed.append(entry.key)
+        super().remove(entry)
+
+
 class Watched:
     """A bounded mapping that writes down who leaves."""
 
     def __init__(self, budget: int = BUDGET) -> None:
         self.removed: list[bytes] = []
-        self.entries: Bounded[Named] = Bounded(budget, self._on_removed)
-
-    def _on_removed(self, entry: Named) -> None:
-        self.removed.append(entry.key)
+        self.entries: Bounded[Named] = Recorded(budget, self.removed)
 
     def put(self, key: str, size: int = 10) -> bool:
         return self.entries.put(Named(key.encode(), size))

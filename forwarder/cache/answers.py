@@ -21,6 +21,7 @@ class Answer(Entry):
 
     def __init__(self, key: bytes, response: Response, now: float, lifetime: float) -> None:
         self.key = key
+        self.group = 1 if response.kind is POSITIVE else 0
         self.size = ENTRY_OVERHEAD + len(key) + len(response.message)
         self.visited = False
         self.newer = self.older = None
@@ -41,13 +42,11 @@ class Answer(Entry):
 class AnswerCache:
     """Answers by question."""
 
-    __slots__ = ("_entries", "_recall", "positive")
+    __slots__ = ("_entries", "_recall")
 
     def __init__(self, budget: int) -> None:
-        self._entries: Bounded[Answer] = Bounded(budget, self._on_removed)
+        self._entries: Bounded[Answer] = Bounded(budget)
         self._recall = self._entries.entries.get
-        self.positive = 0
-        """How many of the entries are positive."""
 
     def __len__(self) -> int:
         return len(self._entries)
@@ -56,6 +55,11 @@ class AnswerCache:
     def used(self) -> int:
         """Octets charged."""
         return self._entries.used
+
+    @property
+    def positive(self) -> int:
+        """How many of the entries are positive."""
+        return self._entries.groups[1]
 
     def take_evictions(self) -> int:
         """Entries that had to go before their time, since the last call."""
@@ -80,16 +84,12 @@ class AnswerCache:
         if response.most_ttl > cap:
             response = with_ttls_capped(response, cap)
         if lifetime > 0 and not (response.kind is DANGLING and self._holds_usable(key, now)):
-            is_kept = self._entries.put(Answer(key, response, now, lifetime))
-            self.positive += is_kept and response.kind is POSITIVE
+            self._entries.put(Answer(key, response, now, lifetime))
         return response
 
     def clear(self) -> None:
         """Forget everything."""
         self._entries.clear()
-
-    def _on_removed(self, answer: Answer) -> None:
-        self.positive -= answer.response.kind is Kind.POSITIVE
 
     def _holds_usable(self, key: bytes, now: float) -> bool:
         known = self._recall(key)

@@ -8,19 +8,20 @@ Always holds: the sizes of the entries add up to `used`, `used` is at most `budg
 links between neighbours are the only cycles, and a removed entry has none, so that reference counting frees it at once.
 """
 
-from collections.abc import Callable
 from typing import Generic, TypeVar
 
 
 class Entry:
     """What a bounded mapping holds; its owner adds fields."""
 
-    __slots__ = ("key", "newer", "older", "size", "visited")
+    __slots__ = ("group", "key", "newer", "older", "size", "visited")
 
-    def __init__(self, key: bytes, size: int) -> None:
+    def __init__(self, key: bytes, size: int, group: int = 0) -> None:
         self.key = key
         self.size = size
         """Octets charged to the budget; never changes."""
+        self.group = group
+        """0 or 1: which of two kinds it is counted as."""
         self.visited = False
         self.newer: Entry | None = None
         self.older: Entry | None = None
@@ -32,12 +33,12 @@ E = TypeVar("E", bound=Entry)
 class Bounded(Generic[E]):
     """Entries by key, within a budget of octets."""
 
-    __slots__ = ("entries", "_hand", "_newest", "_oldest", "_on_removed", "budget", "evictions", "used")
+    __slots__ = ("_hand", "_newest", "_oldest", "budget", "entries", "evictions", "groups", "used")
 
-    def __init__(self, budget: int, on_removed: Callable[[E], None]) -> None:
+    def __init__(self, budget: int) -> None:
         self.budget = budget
-        self._on_removed = on_removed
-        """Told of every entry that leaves, replaced ones included."""
+        self.groups = [0, 0]
+        """How many entries of each group there are."""
         self.used = 0
         self.evictions = 0
         self.entries: dict[bytes, E] = {}
@@ -62,6 +63,7 @@ class Bounded(Generic[E]):
             self._evict()
         entries[key] = entry
         self.used += size
+        self.groups[entry.group] += 1
         newest = self._newest
         entry.older = newest
         if newest is None:
@@ -86,7 +88,8 @@ class Bounded(Generic[E]):
             newer.older = older
         entry.older = entry.newer = None
         self.used -= entry.size
-        self._on_removed(self.entries.pop(entry.key))
+        self.groups[entry.group] -= 1
+        del self.entries[entry.key]
 
     def clear(self) -> None:
         """Forget everything."""

@@ -259,9 +259,8 @@ class Connection:
             return
         outstanding = self.pipeline.outstanding
         for message in messages:
-            sent = outstanding.get(message[0] << 8 | message[1])
+            sent = outstanding.pop(message[0] << 8 | message[1], None)
             if sent is not None and match_for(message, sent.identity, sent.question) is EXACT:
-                del outstanding[sent.identity]
                 self.load -= 1
                 sent.resume(message)
             else:
@@ -273,9 +272,11 @@ class Connection:
         """A response that is not plainly the one to its query: without a question, in another case, or none."""
         found = match_for(message, sent.identity, sent.question) if sent is not None else NONE
         if sent is None or found is NONE:
+            if sent is not None:
+                self.pipeline.outstanding[sent.identity] = sent
             self._upstream.mismatched()
             return
-        self.settle(sent)
+        self.load -= 1
         sent.resume(failure_response(message, sent.question) if found is BARE_FAILURE else message)
 
     def _die(self) -> None:

@@ -103,7 +103,7 @@ def parse_response(message: bytes, name: bytes, qtype: int, *, do: bool) -> Resp
     _, flags, _, answered, authority, additional = _read_header(message)
     start = HEADER_SIZE + len(name) + 4
     if answered and qtype in ADDRESS_SIZES and not authority and additional < 2 and not flags & 0xF:  # noqa: PLR2004 - OPT alone
-        addresses = _addresses_alone(message, start, qtype, answered, flags, has_opt=additional == 1)
+        addresses = _addresses_alone(message, start, qtype, answered, flags, additional)
         if addresses is not None:
             return addresses
     if (answered + authority + additional) * LEAST_RECORD > len(message) - start:
@@ -148,7 +148,7 @@ def _scrubbed(sections: Sections, start: int, rcode: int, *, is_authentic: bool)
     return Response(cut, kind, rcode, counts, min(ttls), max(ttls), negative_ttl, is_authentic)
 
 
-def _addresses_alone(message: bytes, start: int, qtype: int, count: int, flags: int, *, has_opt: bool) -> Response | None:
+def _addresses_alone(message: bytes, start: int, qtype: int, count: int, flags: int, opts: int) -> Response | None:
     """What most responses are, read at once: `count` addresses of QNAME, and at most an OPT behind them.
 
     None: it is not of that kind, or not whole, and is to be looked at properly.
@@ -167,7 +167,7 @@ def _addresses_alone(message: bytes, start: int, qtype: int, count: int, flags: 
                 most = ttl
         if end > len(message):
             return None
-        if has_opt:
+        if opts:
             root, rtype, _, extended, length = _read_opt(message, end)
             if root or rtype != OPT or extended >> 24 or end + LEAST_RECORD + length > len(message):
                 return None
