@@ -2,8 +2,8 @@
 
     python -m forwarder.worker LINK
 
-LINK is the descriptor of the supervisor's socket pair; all else comes over it. Reads no file, holds no privilege. Always holds: doors
-open only when everything behind them stands; when the supervisor is gone, so is the worker.
+LINK is the descriptor of the supervisor's socket pair; all else comes over it. Reads no file, holds no privilege. Always
+holds: doors open only when everything behind them stands; when the supervisor is gone, so is the worker.
 """
 
 import asyncio
@@ -50,6 +50,8 @@ EXACT_SHARE = 4
 """The exact cache may take one part in so many of `cache.memory`: it holds what was asked within a second, twice over."""
 GAUGES_EVERY = 1.0
 """Seconds between two writings of what is a state and not an event: cache sizes, questions in progress."""
+DRAIN_GRACE = 0.2
+"""Seconds for TCP clients to take their last responses after the deadline of the last question."""
 DESCRIPTORS_BESIDE = 256
 """Descriptors beyond those of clients and questions: doors, upstream connections, idle sockets."""
 
@@ -109,12 +111,13 @@ class Worker:
             upstream.close()
 
     async def drain(self) -> None:
-        """Take nothing new, and return when everything taken is answered: the deadline sees to that."""
+        """Take nothing new, and return when what was taken is answered and sent, or its clients have given up."""
         for endpoint in self._udp:
             self._loop.remove_reader(endpoint.fileno())
         for door in self._tcp_doors:
             door.close()
-        while self._coalescing:
+        until = clock() + self._config.answering.deadline + DRAIN_GRACE
+        while (self._coalescing or not all(door.is_idle for door in self._tcp_doors)) and clock() < until:  # noqa: ASYNC110 - once in a life
             await asyncio.sleep(TICK)
         self._write_gauges()
 
@@ -154,11 +157,13 @@ class Worker:
 
     def _tick(self) -> None:
         """Look at what is due, for as long as anything is."""
-        self._network.timers.sweep(self._network.turn.begin())
-        self._network.turn.end()
-        self._is_ticking = bool(self._network.timers)
-        if self._is_ticking:
-            self._loop.call_later(TICK, self._tick)
+        try:
+            self._network.timers.sweep(self._network.turn.begin())
+            self._network.turn.end()
+        finally:
+            self._is_ticking = bool(self._network.timers)
+            if self._is_ticking:
+                self._loop.call_later(TICK, self._tick)
 
     def _write_gauges(self) -> None:
         counts, memory = self._counts, self._memory

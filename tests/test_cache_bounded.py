@@ -162,7 +162,9 @@ def test_it_is_sieve(events: list[tuple[str, bytes, int]]) -> None:
                 model.clear()
         assert watched.removed == model.removed
         assert (len(entries), entries.used, entries.evictions) == (len(model.entries), model.used, model.evictions)
-        assert {entry.key for entry in model.entries} == {key for key in map(b"%d".__mod__, range(12)) if entries.entries.get(key)}
+        assert {entry.key for entry in model.entries} == {
+            key for key in map(b"%d".__mod__, range(12)) if entries.entries.get(key)
+        }
 
 
 @given(st.lists(EVENTS, max_size=60))

@@ -195,7 +195,9 @@ class TestResponses:
 
 class TestLost:
     @pytest.mark.parametrize("lose", [Accepted.close, Accepted.reset, Accepted.talk_nonsense])
-    def test_its_queries_are_told_and_the_next_go_out_on_a_fresh_one(self, stage: Stage, lose: Callable[[Accepted], None]) -> None:
+    def test_its_queries_are_told_and_the_next_go_out_on_a_fresh_one(
+        self, stage: Stage, lose: Callable[[Accepted], None]
+    ) -> None:
         connection = stage.connected()
         asked = [stage.ask(query_for(f"name{number}.test")) for number in range(3)]
         stage.end_turn()

@@ -1,7 +1,8 @@
 """The exact cache: a query's octets behind its ID -> the response's octets behind its ID.
 
-It exists for speed alone: a hit parses nothing. It is filled when an answer is asked for again, lives in rounds of one second and
-forgets everything at the end of each, so that TTLs are patched once a second and nothing needs to be invalidated one by one.
+It exists for speed alone: a hit parses nothing. It is filled when an answer is asked for again, lives in rounds of one second
+and forgets everything at the end of each, so that TTLs are patched once a second and nothing needs to be invalidated one by
+one.
 
 Always holds: an entry is right for every client that sends these octets, over UDP and over TCP, until the round ends; at most
 MAX_SPELLINGS of one question; at most `budget` octets.
@@ -27,8 +28,9 @@ class ExactCache:
         self._budget = budget
         self._responses: dict[bytes, tuple[bytes, int]] = {}
         self.recall = self._responses.get
-        """Query octets behind the ID -> (response octets behind the ID, counter slot within the door), or None. Whoever calls it
-        has called `begin` with the time of this batch first. A dict's own `get`, for a call of ours would cost as much again."""
+        """Query octets behind the ID -> (response octets behind the ID, counter slot within the door), or None. Whoever calls
+        it has called `begin` with the time of this batch first. A dict's own `get`, for a call of ours would cost as much
+        again."""
         self.round_ends = 0.0
         self.used = 0
 

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from forwarder.wire.records import POSITIVE, Kind, Response
 
 BRIEF = 1
-"""Seconds for what proves little: a negative response without SOA, an alias with nothing behind it. RFC 2308 section 5 would not
-keep the first at all; one second keeps a burst of equal queries off the upstream and is over before anybody notices."""
+"""Seconds for what proves little: a negative response without SOA, an alias with nothing behind it. RFC 2308 section 5 would
+not keep the first at all; one second keeps a burst of equal queries off the upstream and is over before anybody notices."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,7 +25,7 @@ class Limits:
 def lifetime_for(response: Response, limits: Limits) -> int:
     """Whole seconds to keep the response; 0: it is passed on and forgotten."""
     if response.kind is POSITIVE:
-        return response.least_ttl if response.least_ttl < limits.max_ttl else limits.max_ttl
+        return min(limits.max_ttl, response.least_ttl)
     match response.kind:
         case Kind.NODATA | Kind.NXDOMAIN:
             lifetime = min(response.negative_ttl if response.negative_ttl >= 0 else BRIEF, limits.max_negative_ttl)
@@ -34,4 +34,3 @@ def lifetime_for(response: Response, limits: Limits) -> int:
             return min(BRIEF, response.least_ttl)
         case _:
             return 0
-

@@ -1,15 +1,15 @@
 """Names pinned by the operator: answered from memory, whoever else may know them.
 
-Pure. Always holds: a pinned name exists, so a type it has no records of is NODATA, never NXDOMAIN, and never asked upstream. What
-was pinned is replaced as a whole.
+Pure. Always holds: a pinned name exists, so a type it has no records of is NODATA, never NXDOMAIN, and never asked upstream.
+What was pinned is replaced as a whole.
 """
 
 import struct
 from collections.abc import Iterable
 
 from forwarder.wire.message import CLASS_IN, Query
-from forwarder.wire.records import Kind, Response
 from forwarder.wire.names import TO_QNAME
+from forwarder.wire.records import Kind, Response
 
 _write_fixed = struct.Struct("!HHIH").pack
 

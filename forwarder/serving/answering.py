@@ -5,7 +5,8 @@
     ask                   join a question in progress, or begin one and run
     after_asking          zone -> upstream -> store -> reply to all who wait
 
-Always holds: a query of a permitted client gets exactly one response, at the deadline at the latest; what is sent is counted once.
+Always holds: a query of a permitted client gets exactly one response, at the deadline at the latest; what is sent is counted
+once.
 """
 
 from bisect import bisect_left
@@ -43,6 +44,8 @@ from forwarder.wire.fitting import fitted, response_opt
 from forwarder.wire.message import CLASS_IN, RD, Query, Rcode, bare_response, is_truncated, own_response, parse_query
 from forwarder.wire.records import Response
 
+MARGIN = 0.05
+"""Seconds before the deadline by which the asking ends, so that a failure leaves in time though the host be busy."""
 LARGEST = 65535
 """Octets of a response over TCP."""
 OVERLOADED = Unanswered(ExtendedError.NO_REACHABLE_AUTHORITY, "too many questions in progress")
@@ -131,7 +134,7 @@ class Answering:
         zone = self.zones.the_only or self.zones.for_name(query.name)
         outcome: Response | Unanswered = INTERRUPTED
         try:
-            outcome = await zone.ask(query, first.received_at + self._terms.deadline)
+            outcome = await zone.ask(query, first.received_at + self._terms.deadline - MARGIN)
             if isinstance(outcome, Response):
                 outcome = self.memory.answers.put(query.key, outcome, self._terms.limits[zone.number], self._turn.now)
         finally:

@@ -1,7 +1,7 @@
 """One question, one upstream query, many askers.
 
-Pure. The key is the question alone (`Query.key`): who asks changes nothing about the answer. Always holds: a question is in progress
-once; the questions in progress and the askers of each are bounded.
+Pure. The key is the question alone (`Query.key`): who asks changes nothing about the answer. Always holds: a question is in
+progress once; the questions in progress and the askers of each are bounded.
 """
 
 from typing import Protocol

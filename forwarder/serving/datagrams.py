@@ -1,8 +1,8 @@
 """Many datagrams per system call: recvmmsg and sendmmsg, and the arrays of struct they work on (recvmmsg(2), sendmmsg(2)).
 
-Addresses stay the octets that the kernel wrote, and are never turned into Python objects. For a socket bound to a wildcard address
-the control data that tells which address was asked (IP_PKTINFO, IPV6_PKTINFO) goes back with the response, so that it leaves from
-there. Linux on 64-bit machines only: the sizes of the structs are those of its ABI.
+Addresses stay the octets that the kernel wrote, and are never turned into Python objects. For a socket bound to a wildcard
+address the control data that tells which address was asked (IP_PKTINFO, IPV6_PKTINFO) goes back with the response, so that it
+leaves from there. Linux on 64-bit machines only: the sizes of the structs are those of its ABI.
 
 Always holds: a batch is used within one call of its owner and holds nothing between two; a datagram the kernel will not send
 (port 0, an unreachable host) is left out, and those behind it are sent.
@@ -41,8 +41,21 @@ class Datagrams:
     """A batch of datagrams: octets, addresses and control data, each at a place that follows from its number."""
 
     __slots__ = (
-        "_control_sizes", "_descriptor", "_full_controls", "_full_sizes", "_first", "_headers", "_iovecs", "_lengths", "address_size",
-        "addresses", "controls", "family", "octets", "sizes", "stride",
+        "_control_sizes",
+        "_descriptor",
+        "_first",
+        "_full_controls",
+        "_full_sizes",
+        "_headers",
+        "_iovecs",
+        "_lengths",
+        "address_size",
+        "addresses",
+        "controls",
+        "family",
+        "octets",
+        "sizes",
+        "stride",
     )  # fmt: skip
 
     def __init__(self, endpoint: socket.socket, size: int, *, with_control: bool) -> None:
@@ -51,7 +64,8 @@ class Datagrams:
         self.family = endpoint.family
         self.address_size = ADDRESS_SIZES[socket.AddressFamily(endpoint.family)]
         self.stride = (size // 64 + 2) * 64
-        """Octets from one datagram's place to the next; no power of two, which would put all into one set of the CPU's cache."""
+        """Octets from one datagram's place to the next; no power of two, which would put all into one set of the CPU's
+        cache."""
         if self.stride % 1024 == 0:
             self.stride += 64
         self.octets = mmap.mmap(-1, BATCH * self.stride)
@@ -107,15 +121,14 @@ class Datagrams:
     def put(self, replies: list[tuple[tuple[bytes, bytes], bytes]]) -> None:
         """Lay datagrams out for `send`, from place 0 on: for each whom it goes to, as `peer` had it, and its octets."""
         octets, addresses, sizes, address_size = self.octets, self.addresses, self.sizes, self.address_size
-        place = start = at = 0
-        for (address, control), message in replies:
+        start = at = 0
+        for place, ((address, control), message) in enumerate(replies):
             size = len(message)
             octets[start : start + size] = message
             sizes[place] = size
             addresses[at : at + address_size] = address
             if self.controls is not None:
                 self._put_control(place, control)
-            place += 1
             start += self.stride
             at += ADDRESS
 

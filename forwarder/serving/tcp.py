@@ -1,8 +1,8 @@
 """The door for streams: many queries on a connection, each answered as soon as its answer is there (RFC 7766).
 
-Always holds: a slow answer holds nobody up; responses of one turn leave in one write; a client that does not read, or sends more
-than MAX_PIPELINED questions ahead, is not read from until it has caught up; a connection idle for `idle_timeout` is closed, and the
-longest idle one when a new client finds the door full.
+Always holds: a slow answer holds nobody up; responses of one turn leave in one write; a client that does not read, or sends
+more than MAX_PIPELINED questions ahead, is not read from until it has caught up; a connection idle for `idle_timeout` is
+closed, and the longest idle one when a new client finds the door full.
 """
 
 import asyncio
@@ -20,8 +20,8 @@ from forwarder.wire.message import Query
 RECEIVE_SIZE = 16_384
 """Octets per read: some 300 queries."""
 MAX_PIPELINED = 128
-"""Questions of one connection in progress at once; RFC 7766 section 6.2.1.1 asks for pipelining and names no number, unbound and
-dnsdist stop at about as many."""
+"""Questions of one connection in progress at once; RFC 7766 section 6.2.1.1 asks for pipelining and names no number, unbound
+and dnsdist stop at about as many."""
 MAX_UNSENT = 262_144
 """Octets a client may leave unread before it is answered no further; four of the largest responses."""
 ACCEPTS_PER_TURN = 64
@@ -60,6 +60,11 @@ class TcpDoor:
         self.loop.remove_reader(self._listener.fileno())
         for client in [client for client in self._admission.clients if client.door is self]:
             client.end()
+
+    @property
+    def is_idle(self) -> bool:
+        """Whether every client that came in here has what it asked for."""
+        return all(client.is_idle for client in self._admission.clients if client.door is self)
 
     def reply(self, peer: object, message: bytes) -> None:
         """Send a response to a client; an empty one only says that there will be none."""
@@ -144,8 +149,8 @@ class StreamClient:
     """One connection: what came in and waits, what is in progress, what is to go out."""
 
     __slots__ = (
-        "_connection", "_deframer", "_flush_is_due", "_has_ended", "_is_open", "_is_permitted", "_is_reading", "_is_writing",
-        "_output", "_unsent", "_waiting", "active_at", "door", "in_progress",
+        "_connection", "_deframer", "_flush_is_due", "_has_ended", "_is_open", "_is_permitted", "_is_reading", "_is_serving",
+        "_is_writing", "_output", "_unsent", "_waiting", "active_at", "door", "in_progress",
     )  # fmt: skip
 
     def __init__(self, door: TcpDoor, connection: socket.socket, *, is_permitted: bool) -> None:
@@ -163,6 +168,7 @@ class StreamClient:
         """Whether the client will send no more, or we will read no more."""
         self._is_reading = True
         self._is_writing = False
+        self._is_serving = False
         self.in_progress = 0
         self.active_at = door.turn.now
         """When octets last went either way."""
@@ -213,10 +219,16 @@ class StreamClient:
 
     def _serve_waiting(self) -> None:
         """Answer what was read, up to the limits."""
+        if self._is_serving:
+            return  # an answer came at once: the loop that asked goes on
+        self._is_serving = True
         now = self.door.turn.now
         self.door.answering.memory.exact.begin(now)
-        while self._waiting and self._is_open and self.in_progress < MAX_PIPELINED and self._unsent < MAX_UNSENT:
-            self._serve(self._waiting.popleft(), now)
+        try:
+            while self._waiting and self._is_open and self.in_progress < MAX_PIPELINED and self._unsent < MAX_UNSENT:
+                self._serve(self._waiting.popleft(), now)
+        finally:
+            self._is_serving = False
         self._watch()
         self._close_if_done()
 
@@ -272,14 +284,11 @@ class StreamClient:
                 self.door.loop.add_writer(self._connection.fileno(), self._on_writable)
             else:
                 self.door.loop.remove_writer(self._connection.fileno())
-        self._watch()
-        self._close_if_done()
+        self._serve_waiting()
 
     def _on_writable(self) -> None:
         self.door.turn.begin()
         self._flush()
-        if self._is_open:
-            self._serve_waiting()
         self.door.turn.end()
 
     def _watch(self) -> None:

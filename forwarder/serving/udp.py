@@ -1,8 +1,8 @@
 """The door for datagrams: what waits is taken in one call, hits are answered in the same call, in place.
 
-A response from the exact cache is written over the query it answers, behind the ID, and the kernel's own address goes back with it.
-Always holds: a response goes to where its query came from, from the address that was asked; nobody outside `listen.allow` gets one;
-none is longer than `max_udp_size`.
+A response from the exact cache is written over the query it answers, behind the ID, and the kernel's own address goes back
+with it. Always holds: a response goes to where its query came from, from the address that was asked; nobody outside
+`listen.allow` gets one; none is longer than `max_udp_size`.
 """
 
 import socket
@@ -25,8 +25,8 @@ class UdpDoor:
     """One bound socket."""
 
     __slots__ = (
-        "_address", "_allowed", "_answering", "_begin", "_clock", "_counts", "_incoming", "_outgoing", "_recall", "_replies", "_turn", "is_stream",
-        "row",
+        "_address", "_allowed", "_answering", "_begin", "_clock", "_counts", "_incoming", "_outgoing", "_recall", "_replies",
+        "_turn", "is_stream", "row",
     )  # fmt: skip
 
     def __init__(
@@ -57,25 +57,27 @@ class UdpDoor:
         recall, counts, row, allowed = self._recall, self._counts, self.row, self._allowed
         incoming.forget_interfaces(len(sizes))
         hits = first = place = start = 0
-        for size in sizes:
-            known = recall(octets[start + 2 : start + size])
-            if known is not None and (allowed is None or self._permits(place)):
-                response, slot = known
-                end = start + 2 + len(response)
-                octets[start + 2 : end] = response
-                out_sizes[place] = end - start
-                counts[row + slot] += 1
-                hits += 1
-            else:
-                if first < place:
-                    incoming.send(first, place - first)
-                first = place + 1
-                self._at_length(place, octets[start : start + size], now)
-            place += 1
-            start += stride
-        if first < place:
-            incoming.send(first, place - first)
-        incoming.reset(place)
+        try:
+            for size in sizes:
+                known = recall(octets[start + 2 : start + size])
+                if known is not None and (allowed is None or self._permits(place)):
+                    response, slot = known
+                    end = start + 2 + len(response)
+                    octets[start + 2 : end] = response
+                    out_sizes[place] = end - start
+                    counts[row + slot] += 1
+                    hits += 1
+                else:
+                    if first < place:
+                        incoming.send(first, place - first)
+                    first = place + 1
+                    self._at_length(place, octets[start : start + size], now)
+                place += 1
+                start += stride
+            if first < place:
+                incoming.send(first, place - first)
+        finally:
+            incoming.reset(len(sizes))
         if hits:
             observe_microseconds(counts, HISTOGRAMS[EXACT], int((self._clock() - now) * 1e6), hits)
         self._turn.end()
@@ -115,4 +117,3 @@ class UdpDoor:
             batch = replies[first : first + BATCH]
             outgoing.put(batch)
             outgoing.send(0, len(batch))
-

@@ -1,7 +1,7 @@
 """All sockets towards upstreams behind one descriptor: an epoll of our own, itself watched by the loop.
 
-One call of the loop then serves every socket that has something, and output is written once after them all. Always holds: a socket
-that was forgotten is not called any more, even within the same turn.
+One call of the loop then serves every socket that has something, and output is written once after them all. Always holds: a
+socket that was forgotten is not called any more, even within the same turn.
 """
 
 import select

@@ -1,8 +1,9 @@
 """Which upstream is asked next, for how long, and when a failed one is tried again.
 
-Pure decisions: `now` and what happened go in, what to do comes out. Always holds: upstreams are asked in the order in which they
-are written, a later one only after an earlier failed or while it counts as down; at most MAX_ATTEMPTS queries for a question, at
-most MAX_ATTEMPTS_EACH of them to one upstream; an upstream that answered with a failure is not asked again for this question.
+Pure decisions: `now` and what happened go in, what to do comes out. Always holds: upstreams are asked in the order in which
+they are written, a later one only after an earlier failed or while it counts as down; at most MAX_ATTEMPTS queries for a
+question, at most MAX_ATTEMPTS_EACH of them to one upstream; an upstream that answered with a failure is not asked again for
+this question.
 """
 
 from dataclasses import dataclass, field
@@ -23,8 +24,8 @@ LONGER_WAIT = 1.5
 LEAST_WAIT = FIRST_WAIT / 2
 WAITS = tuple(FIRST_WAIT * LONGER_WAIT**number for number in range(MAX_ATTEMPTS_EACH))
 DOWN_AFTER = 3
-"""Attempts in a row without a readable response after which an upstream counts as down and is asked last. One lost datagram, or two, happens
-to upstreams in good health."""
+"""Attempts in a row without a readable response after which an upstream counts as down and is asked last. One lost datagram,
+or two, happens to upstreams in good health."""
 FIRST_REST = 1.0
 """Seconds until a down upstream is asked first again; doubles each time it fails again."""
 LONGEST_REST = 30.0
@@ -38,8 +39,8 @@ class Failed(Enum):
     NETWORK = "network"
     """It could not be reached."""
     LOST = "lost"
-    """A connection that had been established ended: it may have been idle for too long, or the server was replaced. Says nothing
-    against the server yet, and is worth another try there at once."""
+    """A connection that had been established ended: it may have been idle for too long, or the server was replaced. Says
+    nothing against the server yet, and is worth another try there at once."""
     MALFORMED = "malformed"
 
 

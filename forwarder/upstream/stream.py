@@ -1,9 +1,10 @@
 """An upstream over TCP: a few connections, many queries pipelined on each, least loaded first (RFC 7766).
 
-One connection alone would queue behind its slowest query where the upstream serves a connection serially (CoreDNS does), so several
-are dialled as load grows. Queries of one turn leave in one write. Always holds: a response counts only on the connection that asked,
-with an ID and question outstanding there; anything else is counted and ignored. When a connection is lost with queries outstanding, its
-siblings, dialled before, get no new ones, so that whoever asks again does so on a fresh one; nor does one that let a query time out.
+One connection alone would queue behind its slowest query where the upstream serves a connection serially (CoreDNS does), so
+several are dialled as load grows. Queries of one turn leave in one write. Always holds: a response counts only on the
+connection that asked, with an ID and question outstanding there; anything else is counted and ignored. When a connection is
+lost with queries outstanding, its siblings, dialled before, get no new ones, so that whoever asks again does so on a fresh
+one; nor does one that let a query time out.
 """
 
 import operator
@@ -29,7 +30,8 @@ CHUNK = 4
 MAX_AGE = 300.0
 """Seconds a connection takes queries, so that load finds upstreams that came later behind one address."""
 IDLE_TIMEOUT = 8.0
-"""Seconds without a query after which a connection is not relied upon: servers close idle ones after 10 (nsd 120, unbound 30)."""
+"""Seconds without a query after which a connection is not relied upon: servers close idle ones after 10 (nsd 120, unbound
+30)."""
 MAX_UNSENT = 262_144
 """Octets waiting for an upstream that does not read; a connection with as many gets no new queries."""
 RECEIVE_SIZE = 65536
@@ -40,7 +42,20 @@ BARE_FAILURE, EXACT, NONE = Match.BARE_FAILURE, Match.EXACT, Match.NONE
 class StreamUpstream:
     """A server asked over TCP."""
 
-    __slots__ = ("_address", "_chosen", "_connections", "_counts", "_network", "_sent_slot", "_tally", "_wants_ad", "_watch", "credit", "name")
+    __slots__ = (
+        "_address",
+        "_chosen",
+        "_connections",
+        "_counts",
+        "_is_closed",
+        "_network",
+        "_sent_slot",
+        "_tally",
+        "_wants_ad",
+        "_watch",
+        "credit",
+        "name",
+    )
 
     def __init__(self, address: Address, network: Network, tally: Tally, *, wants_ad: bool) -> None:
         self.name = address.text
@@ -51,6 +66,7 @@ class StreamUpstream:
         self._counts, self._sent_slot = tally.slots, tally.sent_slot(TCP)
         self._wants_ad = wants_ad
         self._connections: list[Connection] = []
+        self._is_closed = False
         self._chosen: Connection | None = None
         self.credit = 0
         """How many more queries of this turn go where the last went."""
@@ -63,6 +79,8 @@ class StreamUpstream:
         sent = connection.send(query, wants_ad=self._wants_ad)
         self._counts[self._sent_slot] += 1
         self._watch(sent, until)
+        if self._is_closed:
+            connection.retire()
         message: bytes | Failed | TimedOut = await sent
         if not isinstance(message, bytes):
             return Failed.TIMEOUT if message is TIMED_OUT else message
@@ -89,7 +107,12 @@ class StreamUpstream:
         self._tally.mismatched()
 
     def close(self) -> None:
-        """Take leave of every connection."""
+        """Take leave of every connection; one dialled later, for a question in progress, carries that question alone."""
+        self._is_closed = True
+        self.retire_all()
+
+    def retire_all(self) -> None:
+        """No connection gets new queries."""
         for connection in list(self._connections):
             self.retire(connection)
 
@@ -287,7 +310,7 @@ class Connection:
         self._close()
         outstanding = self.pipeline.take_all()
         if outstanding:
-            self._upstream.close()
+            self._upstream.retire_all()
         for sent in outstanding:
             sent.resume(Failed.LOST if self._is_connected else Failed.NETWORK)
 

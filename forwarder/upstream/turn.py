@@ -1,6 +1,7 @@
 """One turn of the loop: input is read, everything it leads to happens at one time, and then output is written once.
 
-The clock is read when a turn begins; whatever happens within it happens at `now`, which is at most the length of a turn old. Writers collect what they have and ask to be flushed at the end of the turn; whoever the loop calls (a door, the upstreams'
+The clock is read when a turn begins; whatever happens within it happens at `now`, which is at most the length of a turn old.
+Writers collect what they have and ask to be flushed at the end of the turn; whoever the loop calls (a door, the upstreams'
 readiness, the timers) begins the turn and ends it before it returns. Never holds anything between two turns.
 """
 

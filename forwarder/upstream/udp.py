@@ -2,9 +2,9 @@
 
 Two queries that leave one socket together race for one conntrack entry, and the loser is dropped by the kernel; so a socket
 carries one query at a time, and AAAA queries have sockets of their own, so that the A and AAAA of one name never share a port.
-Always holds: a response counts only on the socket that asked (connected: the kernel checks address and port), with the ID and the
-question that were sent; anything else is counted, and waiting goes on. A socket is closed after a time-out, so that a late response
-meets nobody. A truncated response is not used: the question goes to the same upstream over TCP.
+Always holds: a response counts only on the socket that asked (connected: the kernel checks address and port), with the ID and
+the question that were sent; anything else is counted, and waiting goes on. A socket is closed after a time-out, so that a late
+response meets nobody. A truncated response is not used: the question goes to the same upstream over TCP.
 """
 
 import mmap
@@ -42,8 +42,8 @@ class UdpUpstream:
     """A server asked over UDP."""
 
     __slots__ = (
-        "_address", "_counts", "_echoes", "_idle", "_is_closed", "_network", "_open", "_sent_slot", "_stream", "_tally", "_wants_ad", "_watch", "is_learning", "name",
-        "randomises_case",
+        "_address", "_counts", "_echoes", "_idle", "_is_closed", "_network", "_open", "_sent_slot", "_stream", "_tally",
+        "_wants_ad", "_watch", "is_learning", "name", "randomises_case",
     )  # fmt: skip
 
     def __init__(
@@ -143,7 +143,18 @@ class UdpUpstream:
 class UdpSocket(Waiting):
     """A connected socket; what waits on it is the one query it carries."""
 
-    __slots__ = ("_identity", "_network", "_question", "_receive", "_send", "_socket", "_upstream", "idle_since", "kind", "uses")
+    __slots__ = (
+        "_identity",
+        "_network",
+        "_question",
+        "_receive",
+        "_send",
+        "_socket",
+        "_upstream",
+        "idle_since",
+        "kind",
+        "uses",
+    )
 
     def __init__(self, upstream: UdpUpstream, address: Address, network: Network, kind: int) -> None:
         super().__init__()

@@ -1,7 +1,8 @@
 """How a question waits for the network: coroutines stepped by us, and the one place that knows when waiting ends.
 
-A question's coroutine awaits a `Waiting`; whoever has what it waits for calls `resume`, which runs the coroutine on, in the same
-call stack, to its next wait or its end. No task, no future, no timer per question: `Timers` looks at what is due every TICK.
+A question's coroutine awaits a `Waiting`; whoever has what it waits for calls `resume`, which runs the coroutine on, in the
+same call stack, to its next wait or its end. No task, no future, no timer per question: `Timers` looks at what is due every
+TICK.
 
 Always holds: a `Waiting` is resumed once per await; with a value by the network, with TIMED_OUT when its time is over.
 """
@@ -14,7 +15,8 @@ from typing import Any, Final
 logger = logging.getLogger(__name__)
 
 TICK = 0.01
-"""Seconds between two looks at what is due. Waiting ends up to twice this much early, never late: one per cent of the deadline."""
+"""Seconds between two looks at what is due. Waiting ends up to twice this much early, never late: one per cent of the
+deadline."""
 
 
 class TimedOut(Enum):

@@ -1,7 +1,7 @@
 """Zones: which upstreams know about a name, and the asking of them until one has answered.
 
-Always holds: the zone with the longest suffix of the name is the only one asked (an upstream nobody configured for it never is);
-`ask` returns at `until` at the latest and never raises.
+Always holds: the zone with the longest suffix of the name is the only one asked (an upstream nobody configured for it never
+is); `ask` returns at `until` at the latest and never raises.
 """
 
 from dataclasses import dataclass
@@ -42,36 +42,36 @@ class Zone:
 
     async def ask(self, query: Query, until: float) -> Response | Unanswered:
         """The first usable answer: upstreams in order, each until it fails, all inside the deadline."""
-        selection = self._selection
-        now = self._turn.now
+        turn, selection = self._turn, self._selection
+        now = turn.now
         number = selection.first(now)
         if number < 0:
             return Unanswered(ExtendedError.NO_REACHABLE_AUTHORITY, "no upstream is configured for this name")
+        outcome = await self.upstreams[number].exchange(query, selection.give_up_at(0, now, until))
         attempts: Attempts | None = None
-        while True:
-            round_number = attempts.made.get(number, 0) if attempts else 0
-            outcome = await self.upstreams[number].exchange(query, selection.give_up_at(round_number, now, until))
-            if isinstance(outcome, Response) and outcome.kind is not FAILURE:
-                self._tallies[number].answered(self._turn.now - now)
-                if selection.health[number].failures:
-                    self._note_recovery(number)
-                if not self._trust_ad:
-                    outcome.is_authentic = False
-                return outcome
+        while not isinstance(outcome, Response) or outcome.kind is FAILURE:
             attempts = attempts or Attempts()
-            now = self._note_failure(attempts, number, outcome)
+            self._note_failure(attempts, number, outcome)
+            now = turn.now
             again = number if outcome is Failed.LOST else -1
             following = selection.next(attempts, now, again=again) if until - now > 2 * TICK else -1
             if following < 0:
                 return _reason(self.upstreams[number].name, outcome)
             number = following
+            ends = selection.give_up_at(attempts.made.get(number, 0), now, until)
+            outcome = await self.upstreams[number].exchange(query, ends)
+        self._tallies[number].answered(turn.now - now)
+        if selection.health[number].failures:
+            self._note_recovery(number)
+        if not self._trust_ad:
+            outcome.is_authentic = False
+        return outcome
 
     def _note_recovery(self, number: int) -> None:
         self._selection.answered(number)
         self._tallies[number].is_up(up=True)
 
-    def _note_failure(self, attempts: Attempts, number: int, outcome: Response | Failed) -> float:
-        now = self._turn.now
+    def _note_failure(self, attempts: Attempts, number: int, outcome: Response | Failed) -> None:
         attempts.total += 1
         attempts.made[number] = attempts.made.get(number, 0) + 1
         tally = self._tallies[number]
@@ -82,10 +82,9 @@ class Zone:
         elif outcome is Failed.LOST:
             tally.failed(Failed.NETWORK.value)
         else:
-            self._selection.failed(number, now)
+            self._selection.failed(number, self._turn.now)
             tally.failed(outcome.value)
         tally.is_up(up=self._selection.health[number].is_up)
-        return now
 
 
 _RCODE_NAMES = {rcode.value: rcode.name for rcode in Rcode}

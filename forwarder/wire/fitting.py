@@ -1,7 +1,7 @@
 """A stored response, fitted to one client: its ID, question as spelled, flags, TTLs, order of addresses, OPT, size.
 
-Pure. Nothing is re-encoded: octets are copied and patched. Always holds: no response is longer than the limit; RA=1 and AA=0; OPT
-is there if and only if the query had one; records are whole.
+Pure. Nothing is re-encoded: octets are copied and patched. Always holds: no response is longer than the limit; RA=1 and AA=0;
+OPT is there if and only if the query had one; records are whole.
 """
 
 import struct
@@ -37,12 +37,14 @@ def fitted(
     if response.is_authentic and (query.do or query.flags & AD):
         flags |= AD
     answers, authorities, additionals = response.counts
-    question = query.question
+    if opt:
+        additionals += 1
+    stored, question = response.message, query.question
     behind = HEADER_SIZE + len(question)
-    head = _written_header(query.id, flags, 1, answers, authorities, additionals + (1 if opt else 0)) + question
-    if not age and not turn and len(response.message) + len(opt) <= limit:
-        return head + response.message[behind:] + opt
-    body = bytearray(response.message)
+    head = _written_header(query.id, flags, 1, answers, authorities, additionals) + question
+    if not age and not turn and len(stored) + len(opt) <= limit:
+        return head + stored[behind:] + opt
+    body = bytearray(stored)
     body[:behind] = head
     if age:
         for offset in response.ttl_offsets:

@@ -1,7 +1,7 @@
 """Messages in a stream: each behind its length in two octets (RFC 1035 section 4.2.2, RFC 7766 section 8).
 
-Pure: octets in, whole messages out, however the stream was cut. Never holds more than one incomplete message, so never more than
-65,537 octets of it.
+Pure: octets in, whole messages out, however the stream was cut. Never holds more than one incomplete message, so never more
+than 65,537 octets of it.
 """
 
 from forwarder.errors import WireError

@@ -115,11 +115,12 @@ def parse_query(message: bytes) -> Query:
     question = message[HEADER_SIZE:end]
     name = message[HEADER_SIZE:name_end].lower()
     if end == len(message) and not (answers or authorities or additionals):
-        (has_edns, do, is_plain, udp_size), rcode = _NO_OPT, 0
+        has_edns = do = False
+        is_plain, udp_size, rcode = True, LEAST_UDP_SIZE, 0
     else:
         counts = (answers, authorities, additionals)
         (has_edns, do, is_plain, udp_size), rcode = _read_rest(message, end, counts, qtype)
-    key = name + message[name_end:end] + _KEY_TAILS[(2 if do else 0) + (1 if flags & CD else 0)]
+    key = name + message[name_end:end] + (_KEY_TAILS[(do, flags & CD)] if do or flags & CD else b"\0")
     return Query(
         identity, flags, question, name, qtype, qclass, key, rcode, has_edns, do, is_plain, udp_size
     )  # fmt: skip
@@ -133,15 +134,16 @@ def _no_query(flags: int) -> WireError:
     return WireError("QDCOUNT other than 1", Rcode.FORMERR)
 
 
-_NO_OPT = (False, False, True, LEAST_UDP_SIZE)
-_KEY_TAILS = (b"\0", b"\1", b"\2", b"\3")
+_KEY_TAILS = {(False, CD): b"\1", (True, 0): b"\2", (True, CD): b"\3"}
 
 
-def _read_rest(message: bytes, position: int, counts: tuple[int, int, int], qtype: int) -> tuple[tuple[bool, bool, bool, int], int]:
+def _read_rest(
+    message: bytes, position: int, counts: tuple[int, int, int], qtype: int
+) -> tuple[tuple[bool, bool, bool, int], int]:
     """What stands behind the question: (has_edns, do, is_plain, udp_size) and the RCODE it earns.
 
-    An answer in a query, an authority record in any but IXFR (RFC 1995 section 3), more than one OPT (RFC 6891 section 6.1.1), an OPT
-    that is not the root's, records past the end and octets behind the last record are each a FORMERR.
+    An answer in a query, an authority record in any but IXFR (RFC 1995 section 3), more than one OPT (RFC 6891 section 6.1.1),
+    an OPT that is not the root's, records past the end and octets behind the last record are each a FORMERR.
     """
     answers, authorities, additionals = counts
     has_edns = do = False

@@ -15,12 +15,12 @@ MAX_NAME = 255
 MAX_LABEL = 63
 """Octets of a label (RFC 1035 section 2.3.4)."""
 MAX_POINTERS = 16
-"""Compression pointers followed for one name. Real servers nest three or four; unbound allows 256, which lets 64 KiB of pointers
-to pointers cost what a megabyte should."""
+"""Compression pointers followed for one name. Real servers nest three or four; unbound allows 256, which lets 64 KiB of
+pointers to pointers cost what a megabyte should."""
 LEAST_STEPS = 512
 OCTETS_PER_STEP = 4
-"""Labels and pointers followed for one message: this many, and one more for each so many octets. A record takes 12 octets at least
-and an owner seen before costs one step."""
+"""Labels and pointers followed for one message: this many, and one more for each so many octets. A record takes 12 octets at
+least and an owner seen before costs one step."""
 POINTER = 0xC0
 """The two top bits that make a length octet the start of a pointer (RFC 1035 section 4.1.4)."""
 ROOT = b"\0"
@@ -128,7 +128,7 @@ def is_at_or_below(name: bytes, zone: bytes) -> bool:
 
 
 def name_from_text(text: str) -> bytes:
-    """Lower-cased wire form of a name as people write it, with or without the final dot; `\\.` and `\\046` escape.
+    r"""Lower-cased wire form of a name as people write it, with or without the final dot; `\.` and `\046` escape.
 
     Raises ValueError that says what is wrong. International names must be given as A-labels (`xn--`).
     """
@@ -171,7 +171,7 @@ def _escaped(text: str, position: int) -> tuple[int, int]:
 
 
 def text_from_name(name: bytes) -> str:
-    """The name as people read it, with its final dot; octets that do not print, dots and backslashes inside labels are escaped."""
+    """The name as people read it, with its final dot; what does not print, or would mislead, is escaped."""
     if name == ROOT:
         return "."
     parts: list[str] = []

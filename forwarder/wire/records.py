@@ -117,7 +117,7 @@ def parse_response(message: bytes, name: bytes, qtype: int, *, do: bool) -> Resp
             rcode |= record.ttl >> 24 << 4
             break
     if rcode not in {Rcode.NOERROR, Rcode.NXDOMAIN}:
-        return Response(message[:start], Kind.FAILURE, rcode, (0, 0, 0), 0, 0, -1, False)
+        return Response(message[:start], Kind.FAILURE, rcode, (0, 0, 0), 0, 0, -1, is_authentic=False)
     sections = Sections(message, name, qtype, do, answers, authorities, additionals)
     return _scrubbed(sections, start, rcode, is_authentic=bool(flags & AD))
 
@@ -161,10 +161,8 @@ def _addresses_alone(message: bytes, start: int, qtype: int, count: int, flags: 
         for pointer, rtype, rclass, ttl, length, _ in ADDRESS_RECORDS[qtype](message[start:end]):
             if pointer != POINTER_TO_QNAME or rtype != qtype or rclass != CLASS_IN or length != size:
                 return None
-            if ttl < least:
-                least = ttl
-            if ttl > most:
-                most = ttl
+            least = min(least, ttl)
+            most = max(most, ttl)
         if end > len(message):
             return None
         if opts:
@@ -185,8 +183,8 @@ def with_ttls_capped(response: Response, most: int) -> Response:
         if int.from_bytes(message[offset : offset + 4]) > most:
             _write_ttl(capped, offset, most)
     return Response(
-        bytes(capped), response.kind, response.rcode, response.counts, min(response.least_ttl, most), min(response.most_ttl, most),
-        response.negative_ttl, response.is_authentic,
+        bytes(capped), response.kind, response.rcode, response.counts, min(response.least_ttl, most), min(response.most_ttl,
+        most), response.negative_ttl, response.is_authentic,
     )  # fmt: skip
 
 

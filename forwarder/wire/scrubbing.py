@@ -1,9 +1,9 @@
 """What of a response answers its question; everything else is dropped.
 
-Kept is the CNAME and DNAME chain from QNAME in its order, the records at its end, the SOA of a negative answer, with DO what DNSSEC
-proves either with, and the addresses of the hosts that SRV, MX, SVCB and HTTPS name. Always holds: no record answers another
-question; names in what is kept lie within their RDATA, and their pointers go backwards, so that the message may be cut behind any
-record.
+Kept is the CNAME and DNAME chain from QNAME in its order, the records at its end, the SOA of a negative answer, with DO what
+DNSSEC proves either with, and the addresses of the hosts that SRV, MX, SVCB and HTTPS name. Always holds: no record answers
+another question; names in what is kept lie within their RDATA, and their pointers go backwards, so that the message may be cut
+behind any record.
 """
 
 import struct
@@ -71,7 +71,7 @@ class Sections:
         raise WireError("an alias chain without an end")
 
     def enclosing_soa(self, last: bytes) -> tuple[Record | None, int]:
-        """The SOA of a zone that encloses the last name of the chain, and its MINIMUM: only that denies it (RFC 2308 section 2)."""
+        """The SOA that encloses the last name of the chain, and its MINIMUM: no other denies it (RFC 2308 section 2)."""
         enclosing = set(ancestors(last))
         for record in self.authorities:
             if record.rtype == Qtype.SOA and self.names.lowered(record.start)[0] in enclosing:

@@ -1,7 +1,7 @@
 """The records of a message, found: where each starts, what it is, where it ends.
 
-Pure, linear. Always holds: a record that was found lies within the message; one of another class than IN, or OPT, has a type that
-nobody asks for.
+Pure, linear. Always holds: a record that was found lies within the message; one of another class than IN, or OPT, has a type
+that nobody asks for.
 """
 
 import struct
@@ -69,7 +69,7 @@ def walked(message: bytes, position: int, count: int) -> tuple[list[Record], int
 
 
 def names_in(record: Record, names: Names) -> list[tuple[int, int]]:
-    """Where the names in the RDATA stand that may be compressed: (start, what follows). Raises WireError if they do not fit it."""
+    """Where names in the RDATA stand that may be compressed, and what follows each. Raises WireError if they do not fit."""
     prefix, count = NAMES_IN_RDATA.get(record.rtype, (0, 0))
     position = record.rdata + prefix
     found = []

@@ -13,7 +13,7 @@ import dns.rcode
 import dns.rdatatype
 import pytest
 
-from tests.lab.behaviours import addresses, answer, nodata, nxdomain, sized, soa
+from tests.lab.behaviours import addresses, answer, nodata, sized, soa
 from tests.lab.clients import HANG, UdpClient, ask, ask_tcp, query, rdatas
 from tests.lab.stage import Stage
 
