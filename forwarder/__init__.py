@@ -1,27 +1,34 @@
 """A node-local caching DNS forwarder. The tour: the way of a datagram, room by room.
 
-A person types `forwarder run` (`cli`). The supervisor (`supervisor`) reads the configuration (`config`, `config_file`), binds one UDP
-and one TCP socket per address (`sockets`), keeps them for as long as it lives, and starts the worker with them (`workers`). It
-reads what the worker must not (hosts and resolv.conf files: `watching`, `hosts`, `node.resolv_conf`), tells it over a socket pair
-(`link`), and shows the counters that the worker leaves in shared memory (`observe`).
+A person types `forwarder run` (`cli`). The supervisor (`supervisor`) is given the configuration (`config`, `config_file`),
+binds one UDP and one TCP socket per address (`sockets`), keeps them for as long as it lives, and starts the worker with them
+(`workers`). It reads what the worker must not (hosts and resolv.conf files: `watching`, `hosts`, `node.resolv_conf`), tells it
+over a socket pair (`link`), and shows the counters that the worker leaves in shared memory (`observe`).
 
 In the worker (`worker`), a datagram comes in by a door:
 
-    serving.udp          takes what waits in one call (`serving.datagrams`), and asks for each query
-    cache.exact          whether these very octets were answered within the second: then the response is written over the query,
-                         behind its ID, and leaves. Nothing was parsed.
-    serving.answering    THE RECIPE takes all others: `wire.message` parses, `serving.policy` answers what is not for a forwarder,
-                         `cache.pinned` what the operator pinned, `cache.answers` what is known; `wire.fitting` makes it fit the
-                         client, and the exact cache learns it. Still one call stack, nothing awaited.
+    serving.udp          takes what waits in one call (`serving.datagrams`), drops clients outside `listen.allow`
+                         (`serving.allow`), and asks for each query
+    cache.exact          whether these very octets were answered within the second: then the response is written over the
+                         query, behind its ID, and leaves. Nothing was parsed.
+    serving.answering    THE RECIPE takes all others: `wire.message` parses, `serving.policy` answers what is not for a
+                         forwarder, `cache.pinned` what the operator pinned, `cache.answers` what is known; `wire.fitting` makes
+                         it fit the client, `wire.edns` says why not, and the exact cache learns it. Still one call stack,
+                         nothing awaited.
     serving.coalescing   a question that memory cannot answer is in progress once, however many ask it
-    upstream.zones       the zone with the longest suffix; `upstream.selection` says which of its upstreams, for how long
+    upstream.zones       the zone with the longest suffix; `upstream.selection` says which of its upstreams, for how long, and
+                         which after it; `upstream.tally` counts
     upstream.udp         asks on a socket that carries nothing else meanwhile (`upstream.unpredictable` IDs and case), or
-    upstream.stream      on one of a few pipelined connections (`upstream.pipelining`)
-    upstream.readiness   hears the response; `wire.message.match_for` tells whether it is one, `wire.records` keeps what answers
-                         the question; the coroutine that waits (`upstream.waiting`) is stepped on in the same call
+    upstream.stream      on one of a few connections, many queries on each (`upstream.pipelining`)
+    upstream.readiness   hears the response, one epoll for all upstream sockets (`upstream.network` is what they share);
+                         `wire.message` tells whether it is one; the coroutine that waits (`upstream.waiting`) is stepped on in
+                         the same call
+    wire.records         reads it: `wire.walking` finds its records, `wire.names` their names, `wire.scrubbing` keeps what
+                         answers the question
     cache.answers        keeps it for as long as `cache.lifetime` says, within a budget (`cache.bounded`)
     serving.udp          sends it to all who asked, when the turn ends (`upstream.turn`)
 
-A query over TCP differs in its door alone (`serving.tcp`, `wire.framing`). Imports run downstairs only: cli > supervisor > worker >
-serving > cache, upstream > wire > errors; `tests/test_house_rules.py` holds the table.
+A query over TCP differs in its door alone (`serving.tcp`, `wire.framing`). Whatever goes wrong is in the tree of `errors`.
+Imports run downstairs only: cli > supervisor; worker > serving > cache, upstream > wire > errors; `tests/test_house_rules.py`
+holds the table, `docs/ARCHITECTURE.md` shows it.
 """

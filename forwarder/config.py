@@ -174,7 +174,7 @@ class CacheSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     """What is remembered, and for how long."""
 
     memory: Annotated[int, Size(1 * MIB, 64 * GIB)] = 32 * MIB
-    """For all zones, per worker: 32 MiB hold some 40,000 answers; below 1 MiB a search path evicts itself."""
+    """For all zones, per worker: 32 MiB hold some 30,000 answers; below 1 MiB a search path evicts itself."""
     max_ttl: Annotated[float, Duration(1.0, 7 * DAY)] = HOUR
     """A longer TTL counts as this one; a week is the cap RFC 8767 section 4 suggests."""
     max_negative_ttl: Annotated[float, Duration(0.0, 3 * HOUR)] = 30.0

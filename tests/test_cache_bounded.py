@@ -21,16 +21,24 @@ class Named(Entry):
     __slots__ = ("__weakref__",)
 
 
+class Departures(dict[bytes, Named]):
+    """Entries by key; writes down who leaves."""
+
+    def __init__(self, removed: list[bytes]) -> None:
+        super().__init__()
+        self._removed = removed
+
+    def __delitem__(self, key: bytes) -> None:
+        self._removed.append(key)
+        super().__delitem__(key)
+
+
 class Recorded(Bounded[Named]):
-    """Writes down who leaves."""
+    """A bounded mapping with such entries."""
 
     def __init__(self, budget: int, removed: list[bytes]) -> None:
         super().__init__(budget)
-        self._removed = removed
-
-    def remove(self, entry: Entry) -> None:
-        self._removed.append(entry.key)
-        super().remove(entry)
+        self.entries = Departures(removed)
 
 
 class Watched:

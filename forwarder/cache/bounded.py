@@ -59,8 +59,8 @@ class Bounded(Generic[E]):
             self.remove(known)
         if size > self.budget:
             return False
-        while self.used + size > self.budget:
-            self._evict()
+        if self.used + size > self.budget:
+            self._make_room(size)
         entries[key] = entry
         self.used += size
         self.groups[entry.group] += 1
@@ -96,14 +96,28 @@ class Bounded(Generic[E]):
         while self._oldest is not None:
             self.remove(self._oldest)
 
-    def _evict(self) -> None:
-        """One turn of the hand: at most one round over all entries, for a spared one is not spared twice."""
+    def _make_room(self, size: int) -> None:
+        """Turn the hand until so many octets fit. A spared entry is not spared twice: it ends, and the budget holds them."""
+        entries, groups = self.entries, self.groups
         hand = self._hand or self._oldest
-        while hand is not None and hand.visited:
-            hand.visited = False
-            hand = hand.newer or self._oldest
-        if hand is None:
-            return
-        self._hand = hand
-        self.remove(hand)
-        self.evictions += 1
+        while hand is not None and self.used + size > self.budget:
+            while hand.visited:
+                hand.visited = False
+                hand = hand.newer or self._oldest
+                assert hand is not None  # noqa: S101 - the entry just spared is in the mapping
+            older, newer = hand.older, hand.newer
+            if older is None:
+                self._oldest = newer
+            else:
+                older.newer = newer
+            if newer is None:
+                self._newest = older
+            else:
+                newer.older = older
+            hand.older = hand.newer = None
+            self.used -= hand.size
+            groups[hand.group] -= 1
+            del entries[hand.key]
+            self.evictions += 1
+            self._hand = newer
+            hand = newer or self._oldest

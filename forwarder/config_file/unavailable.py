@@ -32,6 +32,8 @@ IDLE: dict[str, tuple[object, str]] = {
     "cache.maximum_stale_timer": (3600.0, "no stale answers are given"),
     "cache.stale_answer_ttl": (30.0, "no stale answers are given"),
     "cache.failure_recheck_timer": (5.0, "no stale answers are given"),
+    "cache.failure_ttl": (1.0, "failures are not remembered"),
+    "cache.max_failure_ttl": (30.0, "failures are not remembered"),
     "cache.prefetch": (True, "answers are fetched when they are asked for"),
     "observe.control": ("auto", "there is no control socket"),
     "observe.top_names": (True, "names are not counted"),

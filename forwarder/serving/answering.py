@@ -138,7 +138,9 @@ class Answering:
             if isinstance(outcome, Response):
                 outcome = self.memory.answers.put(query.key, outcome, self._terms.limits[zone.number], self._turn.now)
         finally:
-            for asker in self._coalescing.end(first):
+            self._coalescing.end(first)
+            self._reply(first, outcome, self._turn.now)
+            for asker in first.joined or ():
                 self._reply(asker, outcome, self._turn.now)
 
     def refuse(self, message: bytes, door: Door, now: float) -> bytes | None:

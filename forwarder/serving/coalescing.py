@@ -78,7 +78,6 @@ class Coalescing:
         self._coalesced += 1
         return first
 
-    def end(self, first: Asker) -> list[Asker]:
-        """Everybody who waits for this question, in order; it is in progress no more."""
+    def end(self, first: Asker) -> None:
+        """The question is in progress no more: `first` and who joined it are to have the answer."""
         del self._questions[first.query.key]
-        return [first, *first.joined] if first.joined else [first]

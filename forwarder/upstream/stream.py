@@ -7,6 +7,7 @@ lost with queries outstanding, its siblings, dialled before, get no new ones, so
 one; nor does one that let a query time out.
 """
 
+import math
 import operator
 import socket
 
@@ -16,7 +17,7 @@ from forwarder.upstream.pipelining import MAX_OUTSTANDING, Pipeline
 from forwarder.upstream.readiness import READ, WRITE
 from forwarder.upstream.selection import Failed
 from forwarder.upstream.tally import TCP, Tally
-from forwarder.upstream.waiting import TIMED_OUT, TimedOut, Waiting
+from forwarder.upstream.waiting import TICK, TIMED_OUT, TimedOut, Waiting
 from forwarder.wire.framing import Deframer
 from forwarder.wire.message import Match, Query, framed_query_for_upstream, match_for
 from forwarder.wire.records import Response, failure_response, parse_response
@@ -78,7 +79,9 @@ class StreamUpstream:
             return Failed.NETWORK
         sent = connection.send(query, wants_ad=self._wants_ad)
         self._counts[self._sent_slot] += 1
-        self._watch(sent, until)
+        sent.due = until
+        if until < connection.due:
+            self._watch(connection, until)
         if self._is_closed:
             connection.retire()
         message: bytes | Failed | TimedOut = await sent
@@ -172,7 +175,7 @@ class Connection:
 
     __slots__ = (
         "_deframer", "_flush_is_due", "_is_connected", "_is_open", "_network", "_output", "_socket", "_upstream", "_watched",
-        "dialled_at", "is_retired", "load", "pipeline", "unsent", "used_at",
+        "dialled_at", "due", "is_retired", "load", "pipeline", "unsent", "used_at",
     )  # fmt: skip
 
     def __init__(self, upstream: StreamUpstream, address: Address, network: Network) -> None:
@@ -197,6 +200,8 @@ class Connection:
         """Octets in the output."""
         self.load = 0
         """Queries outstanding."""
+        self.due = math.inf
+        """When one of them may have waited for long enough; one timer serves them all."""
         self.is_retired = False
         self.dialled_at = self.used_at = network.turn.now
         self.pipeline: Pipeline[Sent] = Pipeline(network.unpredictable.message_id)
@@ -222,6 +227,16 @@ class Connection:
             self._upstream.retire(self)
         else:
             self.close_if_done()
+
+    def look(self, now: float) -> None:
+        """Give up the queries that are due, and be looked at again when the next is."""
+        self.due = math.inf
+        waiting = list(self.pipeline.outstanding.values())
+        for sent in waiting:
+            if sent.due <= now + 2 * TICK:
+                sent.look(now)
+        if self.load:
+            self._network.timers.watch(self, min([sent.due for sent in self.pipeline.outstanding.values()]))
 
     def settle(self, sent: Sent) -> None:
         """A query has its response, or nobody waits for it any more."""

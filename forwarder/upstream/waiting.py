@@ -10,7 +10,7 @@ Always holds: a `Waiting` is resumed once per await; with a value by the network
 import logging
 from collections.abc import Callable, Coroutine, Generator
 from enum import Enum
-from typing import Any, Final
+from typing import Any, Final, Protocol
 
 logger = logging.getLogger(__name__)
 
@@ -55,6 +55,11 @@ class Waiting:
         self._value = value
         _run(coroutine)
 
+    def look(self, _now: float) -> None:
+        """It is due; whoever was resumed meanwhile waits no more."""
+        if self.coroutine is not None:
+            self.give_up()
+
     def give_up(self) -> None:
         """Its time is over; subclasses put in order what they hold, then resume."""
         self.resume(TIMED_OUT)
@@ -76,21 +81,30 @@ def _run(steps: Steps) -> None:
         waiting.coroutine = steps
 
 
+class Due(Protocol):
+    """Something with a time at which it is to be looked at."""
+
+    due: float
+
+    def look(self, now: float) -> None:
+        """End what has waited for long enough."""
+
+
 class Timers:
     """What waits until when, in slots of one TICK."""
 
     __slots__ = ("_slots", "on_first")
 
     def __init__(self) -> None:
-        self._slots: dict[int, list[Waiting]] = {}
+        self._slots: dict[int, list[Due]] = {}
         self.on_first: Callable[[], None] = _nothing
         """Called when there is something to look at again after there was nothing."""
 
     def __bool__(self) -> bool:
         return bool(self._slots)
 
-    def watch(self, waiting: Waiting, due: float) -> None:
-        """End this wait at `due`, unless it was resumed by then."""
+    def watch(self, waiting: Due, due: float) -> None:
+        """Have it looked at when it is due; whoever was watched before with another time no longer is."""
         waiting.due = due
         number = int(due / TICK)
         slot = self._slots.get(number)
@@ -105,9 +119,9 @@ class Timers:
         """End what is due. A `Waiting` that has since begun a later wait stands in a later slot too, and is left alone here."""
         latest = int(now / TICK) + 1
         for number in sorted(number for number in self._slots if number <= latest):
-            for waiting in self._slots.pop(number):
-                if waiting.coroutine is not None and waiting.due <= now + 2 * TICK:
-                    waiting.give_up()
+            for watched in self._slots.pop(number):
+                if watched.due <= now + 2 * TICK:
+                    watched.look(now)
 
 
 def _nothing() -> None:

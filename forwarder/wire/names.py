@@ -78,6 +78,9 @@ class Names:
                 target = (length & MAX_LABEL) << 8 | message[position + 1]
                 after = after or position + 2
                 jumps += 1
+                known = self._known.get(target)
+                if known is not None and size + len(known[0]) - 1 <= MAX_NAME and target < lowest:
+                    return b"".join(labels) + known[0], after
                 if not HEADER_SIZE <= target < lowest or jumps > MAX_POINTERS:
                     raise WireError("compression pointer into the header, not backwards, or one of too many")
                 position = lowest = target
