@@ -12,6 +12,9 @@ from forwarder.wire.message import AD, CD, QR, RA, RD, TC, Query
 from forwarder.wire.names import skip_name
 from forwarder.wire.records import Response
 
+OURS = QR | RA
+ECHOED = RD | CD
+
 _header = struct.Struct("!HHHHHH")
 _written_header = _header.pack
 _write_header = _header.pack_into
@@ -33,7 +36,7 @@ def fitted(
     TTLs; address records start with number `turn`, so that a cached answer does not freeze the upstream's load balancing.
     AD must have been settled in `response.is_authentic` (RFC 6840 section 5.8: it goes to those who sent AD or DO).
     """
-    flags = QR | RA | (query.flags & (RD | CD)) | (response.rcode & 0xF)
+    flags = OURS | (query.flags & ECHOED) | (response.rcode & 0xF)
     if response.is_authentic and (query.do or query.flags & AD):
         flags |= AD
     answers, authorities, additionals = response.counts

@@ -99,13 +99,40 @@ def parse_response(message: bytes, name: bytes, qtype: int, *, do: bool) -> Resp
     """The response to the question (name lower-cased wire form, type, IN) that stands in the message.
 
     The caller has matched ID, QR, opcode and question. Raises WireError for records that run past the end and the like.
+    What most responses are is read at once: addresses of QNAME alone, and at most an OPT behind them.
     """
-    _, flags, _, answered, authority, additional = _read_header(message)
+    _, flags, _, count, authority, additional = _read_header(message)
     start = HEADER_SIZE + len(name) + 4
-    if answered and qtype in ADDRESS_SIZES and not authority and additional < 2 and not flags & 0xF:  # noqa: PLR2004 - OPT alone
-        addresses = _addresses_alone(message, start, qtype, answered, flags, additional)
-        if addresses is not None:
-            return addresses
+    if not count or authority or additional > 1 or flags & 0xF or qtype not in ADDRESS_SIZES:
+        return _read_at_length(message, start, (name, qtype), do=do)
+    size = ADDRESS_SIZES[qtype]
+    end = start + count * (12 + size)
+    least, most = LARGEST_TTL, 0
+    try:
+        for pointer, rtype, rclass, ttl, length, _ in ADDRESS_RECORDS[qtype](message[start:end]):
+            if pointer != POINTER_TO_QNAME or rtype != qtype or rclass != CLASS_IN or length != size:
+                return _read_at_length(message, start, (name, qtype), do=do)
+            if ttl < least:  # noqa: PLR1730 - a call of min costs as much as the rest of the record
+                least = ttl
+            if ttl > most:  # noqa: PLR1730 - as above
+                most = ttl
+        if end > len(message) or (additional and not _is_plain_opt(message, end)):
+            return _read_at_length(message, start, (name, qtype), do=do)
+    except struct.error:
+        return _read_at_length(message, start, (name, qtype), do=do)
+    counts = COUNTS_OF_ADDRESSES[count] if count < len(COUNTS_OF_ADDRESSES) else (count, 0, 0)
+    return Response(message[:end], POSITIVE, 0, counts, least, most, -1, flags & AD != 0)
+
+
+def _is_plain_opt(message: bytes, position: int) -> bool:
+    """Whether a whole OPT record stands here that adds nothing to the RCODE. Raises struct.error if it is cut."""
+    root, rtype, _, extended, length = _read_opt(message, position)
+    return not root and rtype == OPT and not extended >> 24 and position + LEAST_RECORD + length <= len(message)
+
+
+def _read_at_length(message: bytes, start: int, asked: tuple[bytes, int], *, do: bool) -> Response:
+    """Any response; its records start at `start`, and `asked` are name and type."""
+    _, flags, _, answered, authority, additional = _read_header(message)
     if (answered + authority + additional) * LEAST_RECORD > len(message) - start:
         raise WireError("more records announced than there is room for")
     answers, position = walked(message, start, answered)
@@ -118,7 +145,7 @@ def parse_response(message: bytes, name: bytes, qtype: int, *, do: bool) -> Resp
             break
     if rcode not in {Rcode.NOERROR, Rcode.NXDOMAIN}:
         return Response(message[:start], Kind.FAILURE, rcode, (0, 0, 0), 0, 0, -1, is_authentic=False)
-    sections = Sections(message, name, qtype, do, answers, authorities, additionals)
+    sections = Sections(message, *asked, do, answers, authorities, additionals)
     return _scrubbed(sections, start, rcode, is_authentic=bool(flags & AD))
 
 
@@ -146,33 +173,6 @@ def _scrubbed(sections: Sections, start: int, rcode: int, *, is_authentic: bool)
     ttls = [record.ttl for record in kept] or [0]
     cut = sections.cut_to(start, kept)
     return Response(cut, kind, rcode, counts, min(ttls), max(ttls), negative_ttl, is_authentic)
-
-
-def _addresses_alone(message: bytes, start: int, qtype: int, count: int, flags: int, opts: int) -> Response | None:
-    """What most responses are, read at once: `count` addresses of QNAME, and at most an OPT behind them.
-
-    None: it is not of that kind, or not whole, and is to be looked at properly.
-    """
-    size = ADDRESS_SIZES[qtype]
-    stride = 12 + size
-    end = start + count * stride
-    least, most = LARGEST_TTL, 0
-    try:
-        for pointer, rtype, rclass, ttl, length, _ in ADDRESS_RECORDS[qtype](message[start:end]):
-            if pointer != POINTER_TO_QNAME or rtype != qtype or rclass != CLASS_IN or length != size:
-                return None
-            least = min(least, ttl)
-            most = max(most, ttl)
-        if end > len(message):
-            return None
-        if opts:
-            root, rtype, _, extended, length = _read_opt(message, end)
-            if root or rtype != OPT or extended >> 24 or end + LEAST_RECORD + length > len(message):
-                return None
-    except struct.error:
-        return None
-    counts = COUNTS_OF_ADDRESSES[count] if count < len(COUNTS_OF_ADDRESSES) else (count, 0, 0)
-    return Response(message[:end], POSITIVE, 0, counts, least, most, -1, flags & AD != 0)
 
 
 def with_ttls_capped(response: Response, most: int) -> Response:
