@@ -1,5 +1,7 @@
 """The exact cache: whole responses by whole queries, in rounds of a second, few spellings of a question, within a budget."""
 
+import struct
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -37,19 +39,15 @@ def exact() -> ExactCache:
 class TestRecall:
     def test_another_id_finds_what_follows_the_id(self, exact: ExactCache) -> None:
         exact.put(query(1), response(1), SLOT, answer())
-        assert exact.recall(query(1, b"\x12\x34")[2:]) == (response(1)[2:], SLOT)
+        known = exact.recall(query(1, b"\x12\x34")[2:])
+        assert known is not None
+        assert known[:2] == (response(1)[2:], SLOT)
 
     def test_other_octets_find_nothing(self, exact: ExactCache) -> None:
         exact.put(query(1), response(1), SLOT, answer())
         assert exact.recall(query(2)[2:]) is None
         assert exact.recall(query(1)[2:] + b"\0") is None
         assert exact.recall(query(1)) is None
-
-    def test_what_a_door_remembered_of_it_still_recalls_in_later_rounds(self, exact: ExactCache) -> None:
-        recall = exact.recall
-        exact.begin(NOW + ROUND)
-        exact.put(query(1), response(1), SLOT, answer())
-        assert recall(query(1)[2:]) == (response(1)[2:], SLOT)
 
 
 class TestRounds:
@@ -59,6 +57,13 @@ class TestRounds:
         assert exact.recall(query(1)[2:])
         exact.begin(NOW + ROUND)
         assert exact.recall(query(1)[2:]) is None
+        assert query(1)[2:] in exact.former
+        exact.begin(NOW + 2 * ROUND)
+        assert (len(exact), exact.used) == (0, 0)
+
+    def test_after_a_pause_the_last_round_is_forgotten(self, exact: ExactCache) -> None:
+        exact.put(query(1), response(1), SLOT, answer())
+        exact.begin(NOW + 5 * ROUND)
         assert (len(exact), exact.used) == (0, 0)
 
     def test_the_next_begins_when_somebody_asks(self, exact: ExactCache) -> None:
@@ -109,6 +114,64 @@ class TestEnds:
         assert exact.recall(query(2)[2:]) is None
 
 
+def addressed(*addresses: bytes, ttl: int = 60) -> tuple[bytes, Answer]:
+    """A response with these addresses, and the answer it was made of."""
+    question = b"\1q\0\0\1\0\1"
+    records = b"".join(b"\xc0\x0c\0\1\0\1" + ttl.to_bytes(4) + b"\0\4" + address for address in addresses)
+    message = b"\xab\xcd\x81\x80" + struct.pack("!4H", 1, len(addresses), 0, 0) + question + records
+    return message, Answer(b"key", parse_response(message, b"\1q\0", 1, do=False), NOW, ttl)
+
+
+class TestRenewed:
+    def test_its_ttls_have_counted_down(self, exact: ExactCache) -> None:
+        message, one = addressed(b"aaaa")
+        exact.put(query(1), message, SLOT, one)
+        for rounds in range(1, 4):
+            exact.begin(NOW + rounds * ROUND)
+            known = exact.renew(query(1)[2:], NOW + rounds * ROUND + 0.5)
+            assert known is not None
+            assert exact.recall(query(1)[2:]) is known
+            assert known[:2] == (message[2:-10] + (60 - rounds).to_bytes(4) + message[-6:], SLOT)
+
+    def test_its_addresses_have_moved_on_by_one(self, exact: ExactCache) -> None:
+        message, one = addressed(b"aaaa", b"bbbb", b"cccc")
+        exact.put(query(1), message, SLOT, one)
+        seen = []
+        for rounds in range(1, 4):
+            exact.begin(NOW + rounds * ROUND)
+            known = exact.renew(query(1)[2:], NOW + rounds * ROUND)
+            assert known is not None
+            seen.append([(known[0] + b".")[place - 1 : place + 3] for place in (-36, -20, -4)])
+        assert seen == [[b"cccc", b"aaaa", b"bbbb"], [b"bbbb", b"cccc", b"aaaa"], [b"aaaa", b"bbbb", b"cccc"]]
+
+    def test_it_counts_as_asked_for(self, exact: ExactCache) -> None:
+        message, one = addressed(b"aaaa")
+        exact.put(query(1), message, SLOT, one)
+        exact.begin(NOW + ROUND)
+        assert not one.visited
+        exact.renew(query(1)[2:], NOW + ROUND)
+        assert one.visited
+
+    def test_not_when_its_answer_ends_within_the_round(self, exact: ExactCache) -> None:
+        message, one = addressed(b"aaaa", ttl=1)
+        one.expires_at = NOW + ROUND + 0.5
+        exact.put(query(1), message, SLOT, one)
+        exact.begin(NOW + ROUND)
+        assert exact.renew(query(1)[2:], NOW + ROUND) is None
+        assert exact.recall(query(1)[2:]) is None
+
+    def test_not_beyond_the_budget(self) -> None:
+        exact = ExactCache(2400)
+        exact.begin(NOW)
+        for number in range(2):
+            exact.put(query(number), addressed(b"aaaa")[0], SLOT, addressed(b"aaaa")[1])
+        exact.begin(NOW + ROUND)
+        exact.put(query(7), addressed(b"aaaa")[0], SLOT, addressed(b"aaaa")[1])
+        assert exact.renew(query(0)[2:], NOW + ROUND) is not None
+        assert exact.renew(query(1)[2:], NOW + ROUND) is None
+        assert exact.used <= 2400
+
+
 class TestSpellings:
     def test_a_few_of_one_question_are_kept_and_no_more(self, exact: ExactCache) -> None:
         one = answer()
@@ -131,7 +194,7 @@ class TestSpellings:
         exact.begin(NOW + ROUND)
         for number in range(10, 20):
             exact.put(query(number), response(number), SLOT, one)
-        assert len(exact) == 4
+        assert sum(exact.recall(query(number)[2:]) is not None for number in range(10, 20)) == 4
         assert exact.recall(query(10)[2:])
 
     def test_a_refused_one_takes_no_room(self, exact: ExactCache) -> None:
@@ -157,7 +220,7 @@ class TestBudget:
             assert held <= exact.used <= budget
 
     def test_one_that_fits_still_goes_in_after_one_that_did_not(self) -> None:
-        exact = ExactCache(1000)
+        exact = ExactCache(2000)
         exact.begin(NOW)
         exact.put(query(1), bytes(1000), SLOT, answer())
         assert len(exact) == 0
@@ -165,7 +228,7 @@ class TestBudget:
         assert len(exact) == 1
 
     def test_a_new_round_has_all_of_it(self) -> None:
-        exact = ExactCache(500)
+        exact = ExactCache(1400)
         exact.begin(NOW)
         exact.put(query(1), response(1), SLOT, answer())
         exact.put(query(2), response(2), SLOT, answer())

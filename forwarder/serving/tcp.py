@@ -238,9 +238,12 @@ class StreamClient:
             answering.counts[REFUSED_CLIENTS] += 1
             self._write(answering.refuse(message, door, now) or b"")
             return
-        known = answering.memory.exact.recall(message[2:])
+        exact, query = answering.memory.exact, message[2:]
+        known = exact.recall(query)
+        if known is None and query in exact.former:
+            known = exact.renew(query, now)
         if known is not None:
-            response, slot = known
+            response, slot, _, _ = known
             answering.counts[door.row + slot] += 1
             observe_microseconds(answering.counts, HISTOGRAMS[EXACT], int((answering.clock() - now) * 1e6))
             self._write(message[:2] + response)

@@ -25,7 +25,7 @@ class UdpDoor:
     """One bound socket."""
 
     __slots__ = (
-        "_address", "_allowed", "_answering", "_begin", "_clock", "_counts", "_incoming", "_outgoing", "_recall", "_replies",
+        "_address", "_allowed", "_answering", "_clock", "_counts", "_exact", "_incoming", "_outgoing", "_replies",
         "_turn", "is_stream", "row",
     )  # fmt: skip
 
@@ -38,7 +38,7 @@ class UdpDoor:
         self._allowed = None if allowed.everybody else allowed
         self._turn = turn
         self._clock, self._counts = answering.clock, answering.counts
-        self._begin, self._recall = answering.memory.exact.begin, answering.memory.exact.recall
+        self._exact = answering.memory.exact
         self._address = ADDRESS_IN_SOCKADDR[socket.AddressFamily(endpoint.family)]
         is_wildcard = endpoint.getsockname()[0] in {"0.0.0.0", "::"}  # noqa: S104 - asked, not bound
         self._incoming = Datagrams(endpoint, max_udp_size, with_control=is_wildcard)
@@ -52,16 +52,20 @@ class UdpDoor:
         if not sizes:
             return
         now = self._turn.begin()
-        self._begin(now)
+        self._exact.begin(now)
         octets, stride, out_sizes = incoming.octets, incoming.stride, incoming.sizes
-        recall, counts, row, allowed = self._recall, self._counts, self.row, self._allowed
+        exact, counts, row, allowed = self._exact, self._counts, self.row, self._allowed
+        recall, former = exact.recall, exact.former
         incoming.forget_interfaces(len(sizes))
         hits = first = place = start = 0
         try:
             for size in sizes:
-                known = recall(octets[start + 2 : start + size])
+                query = octets[start + 2 : start + size]
+                known = recall(query)
+                if known is None and query in former:
+                    known = exact.renew(query, now)
                 if known is not None and (allowed is None or self._permits(place)):
-                    response, slot = known
+                    response, slot, _, _ = known
                     end = start + 2 + len(response)
                     octets[start + 2 : end] = response
                     out_sizes[place] = end - start

@@ -118,9 +118,10 @@ class Timers:
     def sweep(self, now: float) -> None:
         """End what is due. A `Waiting` that has since begun a later wait stands in a later slot too, and is left alone here."""
         latest = int(now / TICK) + 1
+        limit = now + 2 * TICK
         for number in sorted(number for number in self._slots if number <= latest):
             for watched in self._slots.pop(number):
-                if watched.due <= now + 2 * TICK:
+                if watched.due <= limit:
                     watched.look(now)
 
 

@@ -76,6 +76,33 @@ def _rotate(body: bytearray, response: Response, turn: int) -> None:
         body[place : place + size] = address
 
 
+Places = tuple[tuple[tuple[int, int], ...], tuple[int, ...], int]
+"""What changes with time in a response without its ID: (place of a TTL, its first value in seconds), the places of the
+addresses that rotate, their size in octets."""
+
+
+def places_in(response: Response) -> Places:
+    """What changes in the octets, behind the ID, of a response that was fitted whole."""
+    message = response.message
+    ttls = tuple([(offset - 2, int.from_bytes(message[offset : offset + 4])) for offset in response.ttl_offsets])
+    addresses = response.rotatable
+    return ttls, tuple([place - 2 for place in addresses]), message[addresses[0] - 1] if addresses else 0
+
+
+def aged(octets: bytes, places: Places, age: int) -> bytes:
+    """A response that was fitted before, its TTLs `age` seconds below their first value, its addresses moved on by one."""
+    ttls, addresses, size = places
+    body = bytearray(octets)
+    for place, ttl in ttls:
+        _write_ttl(body, place, ttl - age if ttl > age else 0)
+    if addresses:
+        last = addresses[-1]
+        moved = octets[last : last + size]
+        for place in addresses:
+            body[place : place + size], moved = moved, octets[place : place + size]
+    return bytes(body)
+
+
 def _truncated(body: bytearray, position: int, limit: int, response: Response) -> bytes:
     """The whole records that fit: all of answer and authority, else what fits of the answer with TC=1 (RFC 2181 section 9)."""
     answers, authorities, additionals = response.counts
