@@ -160,6 +160,14 @@ class TestRenewed:
         assert exact.renew(query(1)[2:], NOW + ROUND) is None
         assert exact.recall(query(1)[2:]) is None
 
+    def test_not_beyond_the_spellings_of_its_question(self, exact: ExactCache) -> None:
+        message, one = addressed(b"aaaa")
+        exact.put(query(1), message, SLOT, one)
+        exact.begin(NOW + ROUND)
+        for number in range(10, 10 + MAX_SPELLINGS):
+            exact.put(query(number), message, SLOT, one)
+        assert exact.renew(query(1)[2:], NOW + ROUND) is None
+
     def test_not_beyond_the_budget(self) -> None:
         exact = ExactCache(2400)
         exact.begin(NOW)

@@ -50,33 +50,30 @@ class ExactCache:
             self.round_ends = now + ROUND
 
     def put(self, query: bytes, response: bytes, slot: int, answer: Answer) -> None:
-        """Keep the response to this query (both whole messages) unless the answer ends before the round does."""
-        if answer.expires_at < self.round_ends:
-            return
-        if answer.spelled_at != self.round_ends:
-            answer.spelled_at = self.round_ends
-            answer.spellings = 0
-        size = ENTRY_OVERHEAD + len(query) + len(response)
-        if answer.spellings >= MAX_SPELLINGS or self._used + size > self._budget:
-            return
-        answer.spellings += 1
-        self._used += size
-        self._responses[query[2:]] = (response[2:], slot, answer, places_in(answer.response))
+        """Keep the response to this query (both whole messages), where it may be kept."""
+        if self._is_admitted(answer, len(query) + len(response)):
+            self._responses[query[2:]] = (response[2:], slot, answer, places_in(answer.response))
 
     def renew(self, query: bytes, now: float) -> Known | None:
         """The entry of the `former` round for these octets (behind the ID), brought up to date and kept for this one."""
         octets, slot, answer, places = self.former.pop(query)
-        size = ENTRY_OVERHEAD + len(query) + len(octets)
-        if answer.expires_at < self.round_ends or self._used + size > self._budget:
+        if not self._is_admitted(answer, len(query) + len(octets)):
             return None
         answer.visited = True
+        renewed = self._responses[query] = (aged(octets, places, answer.age(now)), slot, answer, places)
+        return renewed
+
+    def _is_admitted(self, answer: Answer, octets: int) -> bool:
+        """Whether an entry fits this round, and then charged: its answer lasts, has a spelling left, the budget holds it."""
         if answer.spelled_at != self.round_ends:
             answer.spelled_at = self.round_ends
             answer.spellings = 0
+        size = ENTRY_OVERHEAD + octets
+        if answer.expires_at < self.round_ends or answer.spellings >= MAX_SPELLINGS or self._used + size > self._budget:
+            return False
         answer.spellings += 1
         self._used += size
-        renewed = self._responses[query] = (aged(octets, places, answer.age(now)), slot, answer, places)
-        return renewed
+        return True
 
     def clear(self) -> None:
         """Forget everything, as when something changed that must be seen at once."""
