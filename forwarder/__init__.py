@@ -21,8 +21,8 @@ In the worker (`worker`), a datagram comes in by a door:
     upstream.udp         asks on a socket that carries nothing else meanwhile (`upstream.unpredictable` IDs and case), or
     upstream.stream      on one of a few connections, many queries on each (`upstream.pipelining`)
     upstream.readiness   hears the response, one epoll for all upstream sockets (`upstream.network` is what they share);
-                         `wire.message` tells whether it is one; the coroutine that waits (`upstream.waiting`) is stepped on in
-                         the same call
+                         `wire.message` tells whether it is one; the coroutine that waits (`upstream.waiting`) for the
+                         exchange (`upstream.exchanging`) is stepped on in the same call
     wire.records         reads it: `wire.walking` finds its records, `wire.names` their names, `wire.scrubbing` keeps what
                          answers the question
     cache.answers        keeps it for as long as `cache.lifetime` says, within a budget (`cache.bounded`)

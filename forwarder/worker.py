@@ -127,7 +127,7 @@ class Worker:
         known: dict[tuple[str, str, str, bool], Upstream] = {}
         by_name: dict[bytes, Zone] = {}
         for number, (zone, told) in enumerate(zip(self._config.zones, upstreams.zones, strict=True)):
-            tallies = [Tally(self._counts, rows[address]) for address in told.addresses]
+            tallies = [Tally(self._counts, rows[address], self._network.turn) for address in told.addresses]
             servers = []
             for address, tally in zip(told.addresses, tallies, strict=True):
                 tally.is_up(up=True)

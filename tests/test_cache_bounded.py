@@ -15,10 +15,8 @@ from forwarder.cache.bounded import Bounded, Entry
 BUDGET = 100
 
 
-class Named(Entry):
+class Named(Entry, weakref=True, eq=False, gc=True):
     """An entry that can be watched as it goes."""
-
-    __slots__ = ("__weakref__",)
 
 
 class Departures(dict[bytes, Named]):

@@ -18,7 +18,7 @@ SLOT = 42
 def answer(ends: float = NOW + 60) -> Answer:
     """One that is good until then."""
     response = parse_response(bytes(5) + b"\1" + bytes(6) + b"\0\0\1\0\1", b"\0", 1, do=False)
-    return Answer(b"key", response, NOW, ends - NOW)
+    return Answer(b"key", 0, response=response, stored_at=NOW, expires_at=ends)
 
 
 def query(number: int, identity: bytes = b"\xab\xcd") -> bytes:
@@ -119,7 +119,8 @@ def addressed(*addresses: bytes, ttl: int = 60) -> tuple[bytes, Answer]:
     question = b"\1q\0\0\1\0\1"
     records = b"".join(b"\xc0\x0c\0\1\0\1" + ttl.to_bytes(4) + b"\0\4" + address for address in addresses)
     message = b"\xab\xcd\x81\x80" + struct.pack("!4H", 1, len(addresses), 0, 0) + question + records
-    return message, Answer(b"key", parse_response(message, b"\1q\0", 1, do=False), NOW, ttl)
+    response = parse_response(message, b"\1q\0", 1, do=False)
+    return message, Answer(b"key", 0, response=response, stored_at=NOW, expires_at=NOW + ttl)
 
 
 class TestRenewed:

@@ -42,10 +42,10 @@ ROOMS: Mapping[str, Room] = {
     "observe": Room(),
     "observe.counters": Room(),
     # The data plane.
-    "wire": Room("errors"),
-    "cache": Room("wire errors"),
+    "wire": Room("errors", "msgspec"),
+    "cache": Room("wire errors", "msgspec"),
     "upstream": Room("wire errors observe.counters"),
-    "serving": Room("cache upstream wire errors observe.counters"),
+    "serving": Room("cache upstream wire errors observe.counters", "msgspec"),
     "worker": Room(f"serving cache upstream wire config {LEAVES}", "uvloop msgspec"),
     # What a person wrote, and the host.
     "config": Room("errors", "msgspec"),

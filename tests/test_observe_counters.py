@@ -2,6 +2,7 @@
 
 import itertools
 import os
+from collections.abc import Callable
 
 import pytest
 
@@ -83,3 +84,32 @@ def test_a_duration_falls_into_the_first_bucket_that_holds_it(microseconds: int,
     assert histogram[bucket] == 3
     assert histogram[counters.PER_HISTOGRAM - 1] == 3 * microseconds
     assert sum(histogram) == 3 + 3 * microseconds
+
+
+class TestDurations:
+    """Written when the turn ends, each where it belongs, however they came together."""
+
+    def test_equal_and_other_ones(self) -> None:
+        slots, due = counters.private(), list[Callable[[], None]]()
+        durations = counters.Durations(slots, counters.HISTOGRAMS_AT, due.append)
+        for seconds in (0.0003, 0.0003, 0.002, 0.0003):
+            durations.add(seconds)
+        for write in due:
+            write()
+        histogram = slots[counters.HISTOGRAMS_AT : counters.HISTOGRAMS_AT + counters.PER_HISTOGRAM].tolist()
+        assert histogram[counters.SECONDS_BUCKETS.index(500e-6)] == 3
+        assert histogram[counters.SECONDS_BUCKETS.index(2.5e-3)] == 1
+        assert histogram[-1] == 2900
+        assert sum(slots) == 4 + 2900
+
+    def test_asks_to_be_called_once_a_turn(self) -> None:
+        slots, due = counters.private(), list[Callable[[], None]]()
+        durations = counters.Durations(slots, counters.HISTOGRAMS_AT, due.append)
+        for _ in range(2):
+            durations.add(0.0)
+            durations.add(0.001)
+            durations.add(0.001)
+            assert len(due) == 1
+            due.pop()()
+        assert slots[counters.HISTOGRAMS_AT] == 2
+        assert slots[counters.HISTOGRAMS_AT + counters.SECONDS_BUCKETS.index(1e-3)] == 4

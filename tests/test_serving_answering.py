@@ -352,6 +352,7 @@ def test_each_response_is_counted_once_where_it_belongs(kitchen: Kitchen) -> Non
     kitchen.take(octets_of("b.test.", "TXT"))
     kitchen.pass_time(0.2)
     kitchen.upstream.settle(refusal("REFUSED"))
+    kitchen.turn.end()
     assert counted(kitchen.counts) == {
         ("udp", "AAAA", "upstream", "NXDOMAIN"): 1,
         ("tcp", "AAAA", "upstream", "NXDOMAIN"): 1,

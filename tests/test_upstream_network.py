@@ -6,7 +6,7 @@ The scene has a clock that stands still, and turns that end when a test says so:
 import select
 import socket
 import struct
-from collections.abc import Callable, Coroutine, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -87,16 +87,16 @@ MISMATCHES: dict[str, Callable[[bytes], bytes]] = {
 
 
 class Asked:
-    """A coroutine under way, and what came of it."""
+    """An exchange under way, and what came of it."""
 
-    def __init__(self, coroutine: Coroutine[Any, Any, Any]) -> None:
+    def __init__(self, awaitable: Awaitable[Any]) -> None:
         self.is_over = False
         self.times_over = 0
         self._outcome: Any = None
-        step(self._run(coroutine))
+        step(self._run(awaitable))
 
-    async def _run(self, coroutine: Coroutine[Any, Any, Any]) -> None:
-        self._outcome = await coroutine
+    async def _run(self, awaitable: Awaitable[Any]) -> None:
+        self._outcome = await awaitable
         self.is_over = True
         self.times_over += 1
 
@@ -126,8 +126,8 @@ class Scene:
     def __init__(self) -> None:
         self.now = 1000.0
         self.counts = counters.private()
-        self.tally = Tally(self.counts, 0)
         turn = Turn(self._clock)
+        self.tally = Tally(self.counts, 0, turn)
         self.network = Network(Readiness(turn), Timers(), turn, Unpredictable())
         self._poll = select.poll()
         self._poll.register(self.network.readiness.fileno(), select.POLLIN)

@@ -4,8 +4,10 @@ import pytest
 
 from forwarder.observe import counters
 from forwarder.upstream.tally import REASON_FOR_RCODE, TCP, UDP, Tally
+from forwarder.upstream.turn import Turn
 
 ROW = 3
+TURN = Turn(lambda: 1000.0)
 
 
 @pytest.fixture
@@ -15,7 +17,7 @@ def slots() -> memoryview:
 
 @pytest.fixture
 def tally(slots: memoryview) -> Tally:
-    return Tally(slots, ROW)
+    return Tally(slots, ROW, TURN)
 
 
 def moved(slots: memoryview) -> dict[int, int]:
@@ -48,6 +50,7 @@ def test_seconds_as_a_histogram_in_microseconds(slots: memoryview, tally: Tally)
     tally.answered(0.0003)
     tally.answered(0.002)
     tally.answered(7.0)
+    TURN.end()
     bounds = counters.SECONDS_BUCKETS
     assert moved(slots) == {
         counters.SECONDS_IN_ROW + bounds.index(500e-6): 1,
@@ -78,10 +81,10 @@ def test_connections_are_a_state_and_no_sum(slots: memoryview, tally: Tally) -> 
 
 def test_two_tallies_of_one_upstream_share_its_row(slots: memoryview, tally: Tally) -> None:
     tally.mismatched()
-    Tally(slots, ROW).mismatched()
+    Tally(slots, ROW, TURN).mismatched()
     assert moved(slots) == {counters.MISMATCHED_IN_ROW: 2}
 
 
 def test_more_upstreams_than_rows_share_the_last(slots: memoryview) -> None:
-    Tally(slots, counters.MAX_UPSTREAMS + 5).mismatched()
+    Tally(slots, counters.MAX_UPSTREAMS + 5, TURN).mismatched()
     assert slots[counters.upstream_row(counters.MAX_UPSTREAMS - 1) + counters.MISMATCHED_IN_ROW] == 1

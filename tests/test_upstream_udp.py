@@ -67,8 +67,8 @@ class Stage(Scene):
         self._upstreams.append(made)
         return made
 
-    def ask(self, query: Query | None = None, upstream: UdpUpstream | None = None) -> Asked:
-        return Asked((upstream or self.upstream).exchange(query or query_for(), self.now + UNTIL))
+    def ask(self, query: Query | None = None, upstream: UdpUpstream | None = None, *, seconds: float = UNTIL) -> Asked:
+        return Asked((upstream or self.upstream).exchange(query or query_for(), self.now + seconds))
 
     def answered(self, query: Query | None = None, upstream: UdpUpstream | None = None) -> int:
         """One query asked and answered; the port it came from."""
@@ -327,6 +327,16 @@ class TestSockets:
         assert not asked.is_over
         stage.pass_time_in_ticks(0.05)
         assert asked.failed is Failed.TIMEOUT
+
+    def test_each_waits_until_it_is_due_itself(self, stage: Stage) -> None:
+        first = {seconds: stage.ask(seconds=seconds) for seconds in (0.4, 0.9, 0.2)}
+        stage.pass_time_in_ticks(0.1)
+        later = {seconds: stage.ask(seconds=seconds - 0.1) for seconds in (0.7, 0.3)}
+        for seconds, asked in sorted((first | later).items()):
+            stage.pass_time_in_ticks(1000 + seconds - 0.05 - stage.now)
+            assert not asked.is_over
+            stage.pass_time_in_ticks(1000 + seconds - stage.now)
+            assert asked.failed is Failed.TIMEOUT
 
     def test_one_that_lay_idle_is_not_relied_upon(self, stage: Stage) -> None:
         for _ in range(15):

@@ -9,7 +9,7 @@ from forwarder.observe import counters
 from forwarder.upstream.selection import FIRST_WAIT, Failed, Upstream
 from forwarder.upstream.stream import StreamUpstream
 from forwarder.upstream.tally import Tally
-from forwarder.upstream.waiting import TICK, TIMED_OUT, Waiting, step
+from forwarder.upstream.waiting import TICK, Waiting, step
 from forwarder.upstream.zones import Unanswered, Zone, Zones
 from forwarder.wire.edns import ExtendedError
 from forwarder.wire.message import AD, QR, RA, RD, Query, query_for_upstream
@@ -62,7 +62,7 @@ class Silent:
         self.waits.append(until - self._scene.network.turn.now)
         waiting = Waiting()
         self._scene.network.timers.watch(waiting, until)
-        assert await waiting is TIMED_OUT
+        assert await waiting is None
         return Failed.TIMEOUT
 
 
@@ -73,7 +73,7 @@ def scene() -> Iterator[Scene]:
 
 
 def zone_of(scene: Scene, *upstreams: Upstream, trust_ad: bool = False) -> Zone:
-    tallies = [Tally(scene.counts, number) for number in range(len(upstreams))]
+    tallies = [Tally(scene.counts, number, scene.network.turn) for number in range(len(upstreams))]
     return Zone(0, list(upstreams), tallies, scene.network.turn, trust_ad=trust_ad)
 
 
@@ -86,6 +86,7 @@ def ask(scene: Scene, zone: Zone, seconds: float = DEADLINE) -> Response | Unans
 
     scene.network.turn.begin()
     step(asking())
+    scene.network.turn.end()
     return outcomes[0]
 
 

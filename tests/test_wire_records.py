@@ -1,11 +1,11 @@
 """Responses of upstreams: what kind they are, and that both ways of reading them agree."""
 
 import struct
-from dataclasses import replace
 
 import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
 from forwarder.errors import WireError
 from forwarder.wire.edns import opt_record

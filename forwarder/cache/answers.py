@@ -14,25 +14,17 @@ ENTRY_OVERHEAD = 680
 growth of PSS while `benchmarks/million.py` fills the cache, CPython 3.11, rounded up."""
 
 
-class Answer(Entry):
+class Answer(Entry, kw_only=True, eq=False, gc=False):
     """A response and the time it is good for."""
 
-    __slots__ = ("expires_at", "response", "spelled_at", "spellings", "stored_at", "turn")
-
-    def __init__(self, key: bytes, response: Response, now: float, lifetime: float) -> None:
-        self.key = key
-        self.group = 1 if response.kind is POSITIVE else 0
-        self.size = ENTRY_OVERHEAD + len(key) + len(response.message)
-        self.visited = False
-        self.newer = self.older = None
-        self.response = response
-        self.stored_at = now
-        self.expires_at = now + lifetime
-        self.turn = 0
-        """How often it was fitted: which address comes first next time."""
-        self.spellings = 0
-        """Spellings of the question that the exact cache took in its round `spelled_at`."""
-        self.spelled_at = 0.0
+    response: Response
+    stored_at: float
+    expires_at: float
+    turn: int = 0
+    """How often it was fitted: which address comes first next time."""
+    spellings: int = 0
+    """Spellings of the question that the exact cache took in its round `spelled_at`."""
+    spelled_at: float = 0.0
 
     def age(self, now: float) -> int:
         """Whole seconds since it was stored: what TTLs have counted down by."""
@@ -84,7 +76,9 @@ class AnswerCache:
         if response.most_ttl > cap:
             response = with_ttls_capped(response, cap)
         if lifetime > 0 and not (response.kind is DANGLING and self._holds_usable(key, now)):
-            self._entries.put(Answer(key, response, now, lifetime))
+            size = ENTRY_OVERHEAD + len(key) + len(response.message)
+            group = 1 if response.kind is POSITIVE else 0
+            self._entries.put(Answer(key, size, group, response=response, stored_at=now, expires_at=now + lifetime))
         return response
 
     def clear(self) -> None:

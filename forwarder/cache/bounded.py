@@ -10,21 +10,20 @@ links between neighbours are the only cycles, and a removed entry has none, so t
 
 from typing import Generic, TypeVar
 
+import msgspec
 
-class Entry:
+
+class Entry(msgspec.Struct, eq=False, gc=False):
     """What a bounded mapping holds; its owner adds fields."""
 
-    __slots__ = ("group", "key", "newer", "older", "size", "visited")
-
-    def __init__(self, key: bytes, size: int, group: int = 0) -> None:
-        self.key = key
-        self.size = size
-        """Octets charged to the budget; never changes."""
-        self.group = group
-        """0 or 1: which of two kinds it is counted as."""
-        self.visited = False
-        self.newer: Entry | None = None
-        self.older: Entry | None = None
+    key: bytes
+    size: int
+    """Octets charged to the budget; never changes."""
+    group: int = 0
+    """0 or 1: which of two kinds it is counted as."""
+    visited: bool = False
+    newer: "Entry | None" = None
+    older: "Entry | None" = None
 
 
 E = TypeVar("E", bound=Entry)

@@ -1,7 +1,7 @@
 """The counters: one flat shared memory map of 64-bit integers, written by one worker.
 
-The worker does `slots[INDEX] += 1` and nothing else; the supervisor maps the same memory and reads it whenever
-somebody scrapes. Always holds: one map has one writer, every slot only grows (gauges excepted, named so below), and the
+The worker does `slots[INDEX] += 1` and nothing else (`Durations` does it once a turn); the supervisor maps the same memory and
+reads it whenever somebody scrapes. Always holds: one map has one writer, every slot only grows (gauges excepted, named so below), and the
 layout depends on nothing but this file, so that both sides agree without talking.
 
 Answers are counted once, in a matrix of (door, type, source, rcode): `forwarder_queries_total` and
@@ -10,6 +10,7 @@ Answers are counted once, in a matrix of (door, type, source, rcode): `forwarder
 
 import mmap
 from bisect import bisect_left
+from collections.abc import Callable
 
 TRANSPORTS = ("udp", "tcp")
 FAMILIES = ("ipv4", "ipv6")
@@ -103,3 +104,36 @@ def observe_microseconds(slots: memoryview, histogram: int, microseconds: int, t
     """Add `times` observations of the same duration to the histogram that starts at this slot."""
     slots[histogram + bisect_left(MICROSECOND_BUCKETS, microseconds)] += times
     slots[histogram + SUM_IN_HISTOGRAM] += microseconds * times
+
+
+class Durations:
+    """Times for one histogram, written when the turn ends: what happens in one turn has mostly taken equally long."""
+
+    __slots__ = ("_at_end", "_histogram", "_seconds", "_slots", "_times")
+
+    def __init__(self, slots: memoryview, histogram: int, at_end: Callable[[Callable[[], None]], None]) -> None:
+        """`at_end` has a function called once, at the end of this turn."""
+        self._slots = slots
+        self._histogram = histogram
+        self._at_end = at_end
+        self._seconds = 0.0
+        self._times = 0
+
+    def add(self, seconds: float) -> None:
+        """One observation."""
+        if seconds == self._seconds and self._times:
+            self._times += 1
+            return
+        if self._times:
+            self._observe()
+        else:
+            self._at_end(self._write)
+        self._seconds = seconds
+        self._times = 1
+
+    def _observe(self) -> None:
+        observe_microseconds(self._slots, self._histogram, int(self._seconds * 1e6), self._times)
+
+    def _write(self) -> None:
+        self._observe()
+        self._times = 0

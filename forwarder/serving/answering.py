@@ -32,6 +32,7 @@ from forwarder.observe.counters import (
     SUM_IN_HISTOGRAM,
     TYPE_ROWS,
     UPSTREAM,
+    Durations,
     kind_for,
 )
 from forwarder.serving.coalescing import Asker, Coalescing, Door
@@ -46,6 +47,7 @@ from forwarder.wire.records import Response
 
 MARGIN = 0.05
 """Seconds before the deadline by which the asking ends, so that a failure leaves in time though the host be busy."""
+FROM_UPSTREAM = UPSTREAM * PER_SOURCE
 LARGEST = 65535
 """Octets of a response over TCP."""
 OVERLOADED = Unanswered(ExtendedError.NO_REACHABLE_AUTHORITY, "too many questions in progress")
@@ -76,7 +78,7 @@ class Terms:
 class Answering:
     """The recipe, with its ingredients."""
 
-    __slots__ = ("_coalescing", "_terms", "_turn", "clock", "counts", "memory", "zones")
+    __slots__ = ("_coalescing", "_terms", "_took", "_turn", "clock", "counts", "memory", "zones")
 
     def __init__(
         self, memory: Memory, coalescing: Coalescing, zones: Zones, terms: Terms, counts: memoryview, turn: Turn
@@ -87,6 +89,7 @@ class Answering:
         self._terms = terms
         self.counts = counts
         self._turn = turn
+        self._took = Durations(counts, HISTOGRAMS[UPSTREAM], turn.at_end).add
         self.clock = turn.clock
         """For what takes long enough to be measured within a turn."""
 
@@ -159,7 +162,8 @@ class Answering:
             self.counts[DEADLINE_MISSED] += 1
             door.reply(asker.peer, b"")
         elif isinstance(outcome, Response):
-            self._count(query, door, UPSTREAM, outcome.rcode, elapsed)
+            self.counts[door.row + TYPE_ROWS.get(query.qtype, OTHER_TYPE_ROW) + FROM_UPSTREAM + outcome.rcode] += 1
+            self._took(elapsed)
             door.reply(asker.peer, self._fitted(outcome, query, door))
         else:
             self._count(query, door, FAILURE, Rcode.SERVFAIL, elapsed)

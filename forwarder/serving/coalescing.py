@@ -6,6 +6,8 @@ progress once; the questions in progress and the askers of each are bounded.
 
 from typing import Protocol
 
+import msgspec
+
 from forwarder.wire.message import Query
 
 MAX_JOINED = 512
@@ -25,18 +27,15 @@ class Door(Protocol):
         """Send a response to whom the door knows by this name."""
 
 
-class Asker:
+class Asker(msgspec.Struct, eq=False):
     """Someone who waits for the answer. The first asker of a question stands for the question in progress."""
 
-    __slots__ = ("door", "joined", "peer", "query", "received_at")
-
-    def __init__(self, query: Query, door: Door, peer: object, received_at: float) -> None:
-        self.query = query
-        self.door = door
-        self.peer = peer
-        self.received_at = received_at
-        self.joined: list[Asker] | None = None
-        """Those who asked the same while it was in progress; for the first asker alone."""
+    query: Query
+    door: Door
+    peer: object
+    received_at: float
+    joined: "list[Asker] | None" = None
+    """Those who asked the same while it was in progress; for the first asker alone."""
 
 
 class Coalescing:

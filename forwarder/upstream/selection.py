@@ -6,6 +6,7 @@ question, at most MAX_ATTEMPTS_EACH of them to one upstream; an upstream that an
 this question.
 """
 
+from collections.abc import Awaitable
 from dataclasses import dataclass, field
 from enum import Enum
 from typing import Protocol
@@ -50,8 +51,8 @@ class Upstream(Protocol):
     name: str
     """Address and port as people write them."""
 
-    async def exchange(self, query: Query, until: float) -> Response | Failed:
-        """One attempt, ended at `until` (seconds of the worker's clock) at the latest."""
+    def exchange(self, query: Query, until: float) -> Awaitable[Response | Failed]:
+        """Begin one attempt, to be awaited once, at once; ended at `until` (seconds of the worker's clock) at the latest."""
 
 
 @dataclass(slots=True)

@@ -10,17 +10,19 @@ one; nor does one that let a query time out.
 import math
 import operator
 import socket
+from collections.abc import Awaitable
 
 from forwarder.errors import WireError
+from forwarder.upstream.exchanging import Exchange, settled
 from forwarder.upstream.network import Address, Network
 from forwarder.upstream.pipelining import MAX_OUTSTANDING, Pipeline
 from forwarder.upstream.readiness import READ, WRITE
 from forwarder.upstream.selection import Failed
 from forwarder.upstream.tally import TCP, Tally
-from forwarder.upstream.waiting import TICK, TIMED_OUT, TimedOut, Waiting
+from forwarder.upstream.waiting import TICK
 from forwarder.wire.framing import Deframer
 from forwarder.wire.message import Match, Query, framed_query_for_upstream, match_for
-from forwarder.wire.records import Response, failure_response, parse_response
+from forwarder.wire.records import Response, failure_response
 
 MAX_CONNECTIONS = 8
 """Connections to one upstream. Servers bound them per client: CoreDNS and unbound by memory, nsd at 100 for everybody."""
@@ -72,25 +74,22 @@ class StreamUpstream:
         self.credit = 0
         """How many more queries of this turn go where the last went."""
 
-    async def exchange(self, query: Query, until: float) -> Response | Failed:
-        """One query, its response or why there is none."""
-        connection = self._connection()
+    def exchange(self, query: Query, until: float) -> Awaitable[Response | Failed]:
+        """Send one query; to be awaited for its response or why there is none."""
+        if self.credit:
+            self.credit -= 1
+            connection = self._chosen
+        else:
+            connection = self._choose()
         if connection is None:
-            return Failed.NETWORK
-        sent = connection.send(query, wants_ad=self._wants_ad)
+            return settled(Failed.NETWORK)
+        sent = connection.send(query, until, wants_ad=self._wants_ad)
         self._counts[self._sent_slot] += 1
-        sent.due = until
         if until < connection.due:
             self._watch(connection, until)
         if self._is_closed:
             connection.retire()
-        message: bytes | Failed | TimedOut = await sent
-        if not isinstance(message, bytes):
-            return Failed.TIMEOUT if message is TIMED_OUT else message
-        try:
-            return parse_response(message, query.name, query.qtype, do=query.do)
-        except WireError:
-            return Failed.MALFORMED
+        return sent
 
     def gone(self, connection: "Connection") -> None:
         """A connection takes no more."""
@@ -119,17 +118,15 @@ class StreamUpstream:
         for connection in list(self._connections):
             self.retire(connection)
 
-    def _connection(self) -> "Connection | None":
-        """The least loaded connection, or a fresh one where all are busy; None when none can be had."""
-        if self.credit:
-            self.credit -= 1
-            return self._chosen
+    def _choose(self) -> "Connection | None":
+        """The connection for the next few queries; None when none can be had."""
         chosen = self._chosen = self._least_loaded()
         if chosen is not None:
             self.credit = CHUNK - 1
         return chosen
 
     def _least_loaded(self) -> "Connection | None":
+        """The least loaded connection, or a fresh one where all are busy."""
         connections = self._connections
         best = min(connections, key=_load, default=None)
         while best is not None and not best.load and self._network.turn.now - best.used_at > IDLE_TIMEOUT:
@@ -152,13 +149,15 @@ class StreamUpstream:
 _load = operator.attrgetter("load")
 
 
-class Sent(Waiting):
+class Sent(Exchange):
     """A query outstanding on a connection."""
 
     __slots__ = ("connection", "identity", "question")
 
-    def __init__(self, connection: "Connection", question: bytes) -> None:
+    def __init__(self, connection: "Connection", query: Query, question: bytes, due: float) -> None:
         self.coroutine = None
+        self.due = due
+        self.query = query
         self.connection = connection
         self.question = question
         self.identity = 0
@@ -167,7 +166,7 @@ class Sent(Waiting):
         """Nothing came in time: the connection is not trusted with new queries."""
         self.connection.settle(self)
         self.connection.retire()
-        self.resume(TIMED_OUT)
+        super().give_up()
 
 
 class Connection:
@@ -207,13 +206,13 @@ class Connection:
         self.pipeline: Pipeline[Sent] = Pipeline(network.unpredictable.message_id)
         network.readiness.watch(self._socket.fileno(), self._on_ready, self._watched)
 
-    def send(self, query: Query, *, wants_ad: bool) -> Sent:
+    def send(self, query: Query, until: float, *, wants_ad: bool) -> Sent:
         """Take a query along in this turn's write."""
         question = query.key[:-1]
-        sent = Sent(self, question)
-        sent.identity = self.pipeline.admit(sent)
+        sent = Sent(self, query, question, until)
+        sent.identity = identity = self.pipeline.admit(sent)
         self.load += 1
-        message = framed_query_for_upstream(sent.identity, question, query, wants_ad=wants_ad)
+        message = framed_query_for_upstream(identity, question, query, wants_ad=wants_ad)
         self._output.append(message)
         self.unsent += len(message)
         if not self._flush_is_due and self._is_connected:

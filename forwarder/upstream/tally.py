@@ -1,20 +1,18 @@
 """What is counted of one upstream: its row in the counters."""
 
-from bisect import bisect_left
-
 from forwarder.observe.counters import (
     CONNECTIONS_IN_ROW,
     FAILURE_REASONS,
     FAILURES_IN_ROW,
-    MICROSECOND_BUCKETS,
     MISMATCHED_IN_ROW,
     QUERIES_IN_ROW,
     SECONDS_IN_ROW,
-    SUM_IN_HISTOGRAM,
     UP_IN_ROW,
     UPSTREAM_TRANSPORTS,
+    Durations,
     upstream_row,
 )
+from forwarder.upstream.turn import Turn
 
 UDP = UPSTREAM_TRANSPORTS.index("udp")
 TCP = UPSTREAM_TRANSPORTS.index("tcp")
@@ -24,22 +22,17 @@ REASON_FOR_RCODE = {1: "formerr", 2: "servfail", 4: "notimp", 5: "refused"}
 class Tally:
     """One upstream's row; every method is an increment."""
 
-    __slots__ = ("_row", "_seconds", "slots")
+    __slots__ = ("_row", "answered", "slots")
 
-    def __init__(self, slots: memoryview, number: int) -> None:
+    def __init__(self, slots: memoryview, number: int, turn: Turn) -> None:
         self.slots = slots
         self._row = upstream_row(number)
-        self._seconds = self._row + SECONDS_IN_ROW
+        self.answered = Durations(slots, self._row + SECONDS_IN_ROW, turn.at_end).add
+        """A response came and was of use, after so many seconds."""
 
     def sent_slot(self, transport: int) -> int:
         """The slot to add 1 to when a query leaves over UDP or TCP: whoever sends does so itself."""
         return self._row + QUERIES_IN_ROW + transport
-
-    def answered(self, seconds: float) -> None:
-        """A response came and was of use."""
-        slots, first, microseconds = self.slots, self._seconds, int(seconds * 1e6)
-        slots[first + bisect_left(MICROSECOND_BUCKETS, microseconds)] += 1
-        slots[first + SUM_IN_HISTOGRAM] += microseconds
 
     def failed(self, reason: str) -> None:
         """An attempt ended without one; reason as in FAILURE_REASONS."""

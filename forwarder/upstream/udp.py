@@ -7,17 +7,19 @@ the question that were sent; anything else is counted, and waiting goes on. A so
 response meets nobody. A truncated response is not used: the question goes to the same upstream over TCP.
 """
 
+import math
 import mmap
 import socket
+from collections.abc import Awaitable
 
-from forwarder.errors import WireError
+from forwarder.upstream.exchanging import Exchange, settled
 from forwarder.upstream.network import Address, Network
 from forwarder.upstream.readiness import READ
 from forwarder.upstream.selection import Failed, Upstream
 from forwarder.upstream.tally import UDP, Tally
-from forwarder.upstream.waiting import TIMED_OUT, TimedOut, Waiting
+from forwarder.upstream.waiting import TICK
 from forwarder.wire.message import Match, Qtype, Query, is_truncated, match_for, query_for_upstream
-from forwarder.wire.records import Response, failure_response, parse_response
+from forwarder.wire.records import Response, failure_response
 
 MAX_USES = 16
 """Queries a socket carries, one after the other, before its port is given back: a port is worth guessing for that long."""
@@ -43,7 +45,7 @@ class UdpUpstream:
 
     __slots__ = (
         "_address", "_counts", "_echoes", "_idle", "_is_closed", "_network", "_open", "_sent_slot", "_stream", "_tally",
-        "_wants_ad", "_watch", "is_learning", "name", "randomises_case",
+        "_wants_ad", "_watch", "due", "is_learning", "name", "randomises_case",
     )  # fmt: skip
 
     def __init__(
@@ -64,32 +66,33 @@ class UdpUpstream:
         """Whether a response in another case than ours may yet be how this server is."""
         self._idle: tuple[list[UdpSocket], list[UdpSocket]] = ([], [])
         """Sockets at rest: for AAAA, for all other types."""
-        self._open = 0
+        self._open: set[UdpSocket] = set()
+        self.due = math.inf
+        """When one of them may have waited for long enough; one timer serves them all."""
         self._is_closed = False
 
-    async def exchange(self, query: Query, until: float) -> Response | Failed:
-        """One query, its response or why there is none."""
-        unpredictable = self._network.unpredictable
+    def exchange(self, query: Query, until: float) -> Awaitable[Response | Failed]:
+        """Send one query; to be awaited for its response or why there is none."""
         try:
             carrier = self._socket_for(query.qtype)
         except OSError:
-            return Failed.NETWORK
-        spelled = unpredictable.spelled(query.name) if self.randomises_case else query.name
-        question = spelled + query.question[-4:]
-        identity = unpredictable.message_id()
-        if not carrier.send(query_for_upstream(identity, question, query, wants_ad=self._wants_ad), identity, question):
-            return Failed.NETWORK
+            return settled(Failed.NETWORK)
+        spelled = self._network.unpredictable.spelled(query.name) if self.randomises_case else query.name
+        if not carrier.send(query, spelled + query.question[-4:], until, wants_ad=self._wants_ad):
+            return settled(Failed.NETWORK)
         self._counts[self._sent_slot] += 1
-        self._watch(carrier, until)
-        message: bytes | Failed | TimedOut = await carrier
-        if not isinstance(message, bytes):
-            return Failed.TIMEOUT if message is TIMED_OUT else message
-        if is_truncated(message):
-            return await self._stream.exchange(query, until)
-        try:
-            return parse_response(message, query.name, query.qtype, do=query.do)
-        except WireError:
-            return Failed.MALFORMED
+        if until < self.due:
+            self._watch(self, until)
+        return carrier
+
+    def look(self, now: float) -> None:
+        """Give up the queries that are due, and be looked at again when the next is."""
+        self.due = math.inf
+        for carrier in [carrier for carrier in self._open if carrier.due <= now + 2 * TICK]:
+            carrier.look(now)
+        following = min([carrier.due for carrier in self._open if carrier.coroutine is not None], default=math.inf)
+        if following < self.due:
+            self._watch(self, following)
 
     def accepts(self, message: bytes, found: Match, question: bytes) -> bytes | None:
         """The message, if it is the response that is waited for, in a form that can be parsed."""
@@ -104,6 +107,10 @@ class UdpUpstream:
         self._tally.mismatched()
         return None
 
+    def over_stream(self, carrier: "UdpSocket") -> Awaitable[Response | Failed]:
+        """The same question as the socket carried, again, over TCP."""
+        return self._stream.exchange(carrier.query, carrier.due)
+
     def mismatched(self) -> None:
         """A datagram came on a socket that waits for none."""
         self._tally.mismatched()
@@ -115,7 +122,7 @@ class UdpUpstream:
             carrier.idle_since = self._network.turn.now
             idle.append(carrier)
             return
-        self._open -= 1
+        self._open.discard(carrier)
         carrier.close()
 
     def close(self) -> None:
@@ -133,26 +140,26 @@ class UdpUpstream:
             if self._network.turn.now - carrier.idle_since < IDLE_TIMEOUT:
                 return carrier
             self.release(carrier, reuse=False)
-        if self._open >= MAX_SOCKETS:
+        if len(self._open) >= MAX_SOCKETS:
             raise OSError("too many sockets open to one upstream")
         carrier = UdpSocket(self, self._address, self._network, kind)
-        self._open += 1
+        self._open.add(carrier)
         return carrier
 
 
-class UdpSocket(Waiting):
-    """A connected socket; what waits on it is the one query it carries."""
+class UdpSocket(Exchange):
+    """A connected socket, and the one query it carries."""
 
     __slots__ = (
-        "_identity",
         "_network",
-        "_question",
         "_receive",
         "_send",
         "_socket",
         "_upstream",
+        "identity",
         "idle_since",
         "kind",
+        "question",
         "uses",
     )
 
@@ -163,8 +170,9 @@ class UdpSocket(Waiting):
         self.idle_since = 0.0
         self._upstream = upstream
         self._network = network
-        self._identity = 0
-        self._question = b""
+        self.identity = 0
+        self.question = b""
+        """As it was sent."""
         self._socket = socket.socket(address.family, socket.SOCK_DGRAM | socket.SOCK_NONBLOCK)
         try:
             self._socket.connect(address.sockaddr)
@@ -174,13 +182,15 @@ class UdpSocket(Waiting):
         self._receive, self._send = self._socket.recv_into, self._socket.send
         network.readiness.watch(self._socket.fileno(), self._on_ready, READ)
 
-    def send(self, message: bytes, identity: int, question: bytes) -> bool:
-        """Send a query. False: it could not leave, and the socket is closed."""
+    def send(self, query: Query, question: bytes, until: float, *, wants_ad: bool) -> bool:
+        """Send a query, its question spelled like this. False: it could not leave, and the socket is closed."""
         self.uses += 1
-        self._identity = identity
-        self._question = question
+        self.query = query
+        self.question = question
+        self.due = until
+        self.identity = identity = self._network.unpredictable.message_id()
         try:
-            self._send(message)
+            self._send(query_for_upstream(identity, question, query, wants_ad=wants_ad))
         except OSError:
             self._upstream.release(self, reuse=False)
             return False
@@ -189,7 +199,7 @@ class UdpSocket(Waiting):
     def give_up(self) -> None:
         """Nothing came in time."""
         self._upstream.release(self, reuse=False)
-        self.resume(TIMED_OUT)
+        super().give_up()
 
     def close(self) -> None:
         """Give the port back."""
@@ -207,13 +217,13 @@ class UdpSocket(Waiting):
         if self.coroutine is None:
             self._upstream.mismatched()
             return
-        received = _buffer[:size]
-        found = match_for(received, self._identity, self._question)
-        is_plain = found is EXACT and not self._upstream.is_learning
-        message = received if is_plain else self._upstream.accepts(received, found, self._question)
+        received, upstream, question = _buffer[:size], self._upstream, self.question
+        found = match_for(received, self.identity, question)
+        is_plain = found is EXACT and not upstream.is_learning
+        message = received if is_plain else upstream.accepts(received, found, question)
         if message is not None:
-            self._upstream.release(self, reuse=self.uses < MAX_USES)
-            self.resume(message)
+            upstream.release(self, reuse=self.uses < MAX_USES)
+            self.resume(upstream.over_stream(self) if is_truncated(message) else message)
 
     def _on_error(self) -> None:
         """ICMP said that nobody listens there, or that it cannot be reached."""

@@ -4,13 +4,12 @@ A question's coroutine awaits a `Waiting`; whoever has what it waits for calls `
 same call stack, to its next wait or its end. No task, no future, no timer per question: `Timers` looks at what is due every
 TICK.
 
-Always holds: a `Waiting` is resumed once per await; with a value by the network, with TIMED_OUT when its time is over.
+Always holds: a `Waiting` is resumed once per await: with a value by the network, or when its time is over.
 """
 
 import logging
 from collections.abc import Callable, Coroutine, Generator
-from enum import Enum
-from typing import Any, Final, Protocol
+from typing import Any, Protocol
 
 logger = logging.getLogger(__name__)
 
@@ -18,15 +17,6 @@ TICK = 0.01
 """Seconds between two looks at what is due. Waiting ends up to twice this much early, never late: one per cent of the
 deadline."""
 
-
-class TimedOut(Enum):
-    """The type of TIMED_OUT."""
-
-    TIMED_OUT = "timed out"
-
-
-TIMED_OUT: Final = TimedOut.TIMED_OUT
-"""What an await gives when nothing else came in time."""
 
 Steps = Generator["Waiting", None, None]
 """A coroutine seen as its waits, one after the other."""
@@ -36,6 +26,8 @@ class Waiting:
     """Something that a coroutine waits for; subclasses say what."""
 
     __slots__ = ("_value", "coroutine", "due")
+
+    _value: Any
 
     def __init__(self) -> None:
         self.coroutine: Steps | None = None
@@ -61,8 +53,8 @@ class Waiting:
             self.give_up()
 
     def give_up(self) -> None:
-        """Its time is over; subclasses put in order what they hold, then resume."""
-        self.resume(TIMED_OUT)
+        """Its time is over: whoever waits is told nothing, or what a subclass says."""
+        self.resume(None)
 
 
 def step(coroutine: Coroutine[Any, Any, None]) -> None:

@@ -5,8 +5,9 @@ QUERY) with one question; what was wrong with the rest of it stands in its `rcod
 """
 
 import struct
-from dataclasses import dataclass
 from enum import Enum, IntEnum, auto
+
+import msgspec
 
 from forwarder.errors import WireError
 from forwarder.wire.edns import DO, FIXED_SIZE, OPT, ExtendedError, extended_error, opt_record
@@ -64,9 +65,8 @@ _read_type_and_class = struct.Struct("!HH").unpack_from
 _read_fixed = struct.Struct("!HHIH").unpack_from
 
 
-@dataclass(slots=True)
-class Query:
-    """A client's query. Not frozen, for one is made per miss and freezing doubles its cost; nobody changes one."""
+class Query(msgspec.Struct, gc=False):
+    """A client's query. Nobody changes one."""
 
     id: int
     flags: int

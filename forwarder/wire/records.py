@@ -5,8 +5,9 @@ Pure, one pass over the records; a name is decompressed only where it decides so
 """
 
 import struct
-from dataclasses import dataclass
 from enum import Enum, auto
+
+import msgspec
 
 from forwarder.errors import WireError
 from forwarder.wire.edns import OPT
@@ -47,8 +48,7 @@ class Kind(Enum):
 POSITIVE = Kind.POSITIVE
 
 
-@dataclass(slots=True)
-class Response:
+class Response(msgspec.Struct, gc=False):
     """What an upstream said, ready to be kept and fitted to clients. Nobody changes one once it is stored."""
 
     message: bytes

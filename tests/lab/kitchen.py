@@ -109,7 +109,7 @@ class Kitchen:
         self.upstream = FakeUpstream()
         self.memory = Memory(ExactCache(1 << 20), PinnedNames(), AnswerCache(1 << 20))
         self.coalescing = Coalescing(max_in_progress)
-        zone = Zone(0, [self.upstream], [Tally(self.counts, 0)], self.turn, trust_ad=False)
+        zone = Zone(0, [self.upstream], [Tally(self.counts, 0, self.turn)], self.turn, trust_ad=False)
         terms = Terms(DEADLINE, MAX_UDP_SIZE, {0: Limits(max_ttl=3600, max_negative_ttl=30)})
         self.answering = Answering(self.memory, self.coalescing, Zones({ROOT: zone}, zone), terms, self.counts, self.turn)
         self.udp = FakeDoor()
