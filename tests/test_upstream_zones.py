@@ -1,6 +1,5 @@
 """Zones: the longest suffix alone is asked, its upstreams in order until one has answered, and why when none has."""
 
-import gc
 from collections.abc import Iterator
 
 import pytest
@@ -15,6 +14,7 @@ from forwarder.wire.edns import ExtendedError
 from forwarder.wire.message import AD, QR, RA, RD, Query, query_for_upstream
 from forwarder.wire.names import name_from_text
 from forwarder.wire.records import Kind, Response, parse_response
+from tests.lab.collector import no_garbage
 from tests.test_upstream_network import ADDRESS, Asked, Scene, StreamPeer, query_for, response_to
 
 DEADLINE = 1.8
@@ -310,14 +310,9 @@ def test_a_server_that_reads_and_closes_gets_at_most_three_queries_for_one_quest
 
 def test_nothing_is_left_for_the_collector(scene: Scene) -> None:
     zone = zone_of(scene, Silent(scene, "first"), Fake(scene, "second", said(SERVFAIL), Failed.NETWORK))
-    gc.collect()
-    gc.disable()
-    try:
+    with no_garbage():
         for _ in range(5):
             asked = Asked(zone.ask(QUERY, scene.now + DEADLINE))
             scene.pass_time_in_ticks(2.0)
             assert asked.is_over
             del asked
-        assert gc.collect() == 0
-    finally:
-        gc.enable()

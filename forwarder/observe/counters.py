@@ -1,8 +1,8 @@
 """The counters: one flat shared memory map of 64-bit integers, written by one worker.
 
-The worker does `slots[INDEX] += 1` and nothing else (`Durations` does it once a turn); the supervisor maps the same memory and
-reads it whenever somebody scrapes. Always holds: one map has one writer, every slot only grows (gauges excepted, named so below), and the
-layout depends on nothing but this file, so that both sides agree without talking.
+The worker does `slots[INDEX] += 1` and nothing else (`Durations` does it once a turn); the supervisor maps the same memory
+and reads it whenever somebody scrapes. Always holds: one map has one writer, every slot only grows (gauges excepted, named
+so below), and the layout depends on nothing but this file, so that both sides agree without talking.
 
 Answers are counted once, in a matrix of (door, type, source, rcode): `forwarder_queries_total` and
 `forwarder_responses_total` are two sums over it. Times are whole microseconds.
