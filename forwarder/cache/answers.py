@@ -9,7 +9,7 @@ from forwarder.cache.lifetime import Limits, lifetime_for
 from forwarder.wire.records import POSITIVE, Kind, Response, with_ttls_capped
 
 DANGLING = Kind.DANGLING
-ENTRY_OVERHEAD = 680
+ENTRY_OVERHEAD = 560
 """Octets an entry costs beyond its message and key: objects, its place in the dict, what the allocator loses. Measured as the
 growth of PSS while `benchmarks/million.py` fills the cache, CPython 3.11, rounded up."""
 
