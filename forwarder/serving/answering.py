@@ -48,6 +48,7 @@ from forwarder.wire.records import Response
 MARGIN = 0.05
 """Seconds before the deadline by which the asking ends, so that a failure leaves in time though the host be busy."""
 FROM_UPSTREAM = UPSTREAM * PER_SOURCE
+"""The first slot, within a type's, of responses that an upstream gave."""
 LARGEST = 65535
 """Octets of a response over TCP."""
 OVERLOADED = Unanswered(ExtendedError.NO_REACHABLE_AUTHORITY, "too many questions in progress")

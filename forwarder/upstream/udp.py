@@ -88,8 +88,9 @@ class UdpUpstream:
     def look(self, now: float) -> None:
         """Give up the queries that are due, and be looked at again when the next is."""
         self.due = math.inf
-        for carrier in [carrier for carrier in self._open if carrier.due <= now + 2 * TICK]:
-            carrier.look(now)
+        for carrier in list(self._open):
+            if carrier.due <= now + 2 * TICK:  # asked here: one at rest may have begun to wait since the last was given up
+                carrier.look(now)
         following = min([carrier.due for carrier in self._open if carrier.coroutine is not None], default=math.inf)
         if following < self.due:
             self._watch(self, following)
