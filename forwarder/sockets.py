@@ -64,6 +64,8 @@ class Doors:
     """Non-blocking, listening."""
     absent: tuple[str, ...]
     """Addresses bound although no interface has them yet: queries reach them as soon as one does."""
+    receive_buffer: int
+    """Octets that wait for a worker at each UDP socket: what was asked for, or less where the kernel grants no more."""
 
     def close(self) -> None:
         """Close all of them; what waits in their queues is lost."""
@@ -84,7 +86,8 @@ def bind_doors(addresses: Sequence[str], receive_buffer: int) -> Doors:
             udp.append(undo.enter_context(_bound_udp(address, receive_buffer)))
             tcp.append(undo.enter_context(_listening(address, DNS_SETTING, TCP_BACKLOG)))
         undo.pop_all()
-    return Doors(udp=tuple(udp), tcp=tuple(tcp), absent=tuple(absent))
+    granted = min(_receive_buffer(bound) for bound in udp)
+    return Doors(udp=tuple(udp), tcp=tuple(tcp), absent=tuple(absent), receive_buffer=granted)
 
 
 def bind_http(address: str) -> socket.socket:
@@ -166,6 +169,11 @@ def _set_receive_buffer(unbound: socket.socket, octets: int) -> None:
         unbound.setsockopt(socket.SOL_SOCKET, SO_RCVBUFFORCE, octets)
     except PermissionError:
         unbound.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, octets)
+
+
+def _receive_buffer(bound: socket.socket) -> int:
+    """Octets; the kernel doubles what it is asked for, to have room for its own records, and tells the double (socket(7))."""
+    return bound.getsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF) // 2
 
 
 def _tell_destination(unbound: socket.socket) -> None:

@@ -239,6 +239,12 @@ class Supervisor:
         yield from self._files.asked.warnings
         for address in self._bound.doors.absent:
             yield f"{address}: no interface of this host has the address yet; queries are answered as soon as one has"
+        asked, granted = self._config.listen.receive_buffer, self._bound.doors.receive_buffer
+        if granted < asked:
+            yield (
+                f"listen.receive_buffer: the kernel grants {granted} octets of {asked}, so a burst may be lost: "
+                f"set net.core.rmem_max to {asked} (sysctl), or give the daemon CAP_NET_ADMIN"
+            )
 
 
 def summary(config: settings.Config, files: Files) -> Iterator[str]:

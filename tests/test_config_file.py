@@ -228,7 +228,8 @@ def test_upstream_for_a_file_without_the_root() -> None:
     [
         ([], [], ["command line: no upstream: write --upstream ADDRESS"]),
         (["x"], ["y"], ['command line: --listen: "x" is no', 'command line: --upstream: "y" is no']),
-        (["127.0.0.1:53"], ["127.0.0.1"], ["command line: zones[0].upstreams[0]: 127.0.0.1:53 is where this daemon listens"]),
+        (["127.0.0.1:53"], ["127.0.0.1"], ["command line: --upstream: 127.0.0.1:53 is where this daemon listens"]),
+        (["127.0.0.1", "127.0.0.1:53"], ["192.0.2.53"], ["command line: --listen: 127.0.0.1:53 stands in listen.addresses[0]"]),
         ([""], ["192.0.2.53"], ["command line: --listen: has no value"]),
     ],
 )

@@ -44,6 +44,7 @@ def test_one_udp_and_one_tcp_socket_per_address_both_non_blocking(address: str, 
 
 def test_receive_buffer_is_what_was_asked_for(doors: sockets.Doors) -> None:
     assert option(doors.udp[0], socket.SOL_SOCKET, socket.SO_RCVBUF) == 2 * BUFFER  # the kernel doubles it for its own needs
+    assert doors.receive_buffer == BUFFER
 
 
 def test_root_gets_more_than_rmem_max() -> None:

@@ -35,9 +35,7 @@ def test_octet_by_octet_a_message_comes_with_its_last_octet(sent: list[bytes]) -
     for message in sent:
         *ahead, last = framed(message)
         assert [deframer.messages_in(bytes((octet,))) for octet in ahead] == [[]] * len(ahead)
-        assert not deframer.is_between_messages
         assert deframer.messages_in(bytes((last,))) == [message]
-        assert deframer.is_between_messages
 
 
 @given(messages, st.integers(min_value=1))

@@ -78,11 +78,15 @@ def from_arguments(listen: Sequence[str], upstream: Sequence[str], base: Config 
     if base is None and not servers:
         reading.problem("", f"no upstream: write --upstream ADDRESS, or --config FILE with {SMALLEST} in it")
     config = base or Config(zones=())
+    options = {}
     if addresses:
         config = replace(config, listen=replace(config.listen, addresses=addresses))
+        options["listen.addresses"] = "--listen"
     if servers:
         config = replace(config, zones=_with_root(config, servers))
-    return reading.checked(config)
+        root = next(number for number, zone in enumerate(config.zones) if zone.zone == ".")
+        options[f"zones[{root}].upstreams"] = "--upstream"
+    return reading.checked(config, options)
 
 
 def _with_root(config: Config, servers: tuple[str, ...]) -> tuple[Zone, ...]:

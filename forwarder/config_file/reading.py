@@ -20,6 +20,8 @@ from forwarder.config_file.unavailable import refusals
 from forwarder.config_file.values import Shape, value_for
 from forwarder.errors import ConfigError, Problem
 
+NO_OPTIONS: Final[Mapping[str, str]] = {}
+
 MAX_PROBLEMS = 100
 """Shown at one time: nobody reads more. The rest is counted."""
 
@@ -80,10 +82,14 @@ class Reading:
             return ConfigError((*self._problems, more))
         return ConfigError(tuple(self._problems))
 
-    def checked(self, config: Config) -> Config:
-        """This configuration, when nothing is wrong with it as a whole or was before; raises ConfigError otherwise."""
+    def checked(self, config: Config, options: Mapping[str, str] = NO_OPTIONS) -> Config:
+        """This configuration, when nothing is wrong with it as a whole or was before; raises ConfigError otherwise.
+
+        `options`: what the settings below a path were written as, where that was on the command line.
+        """
         for path, sentence in (*contradictions(config), *refusals(config)):
-            self.problem(path, sentence)
+            setting = path.rpartition("[")[0] or path
+            self.problem(options.get(setting, path), sentence)
         if self._problems:
             raise self.failed()
         return config

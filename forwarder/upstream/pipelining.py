@@ -33,10 +33,6 @@ class Pipeline(Generic[Q]):
         self.outstanding[identity] = query
         return identity
 
-    def find(self, identity: int) -> Q | None:
-        """The query with this ID, which stays outstanding."""
-        return self.outstanding.get(identity)
-
     def settle(self, identity: int) -> None:
         """The query has its response, or nobody waits for it any more; its ID may be drawn again."""
         self.outstanding.pop(identity, None)

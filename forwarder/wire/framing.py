@@ -23,11 +23,6 @@ class Deframer:
     def __init__(self) -> None:
         self._kept = b""
 
-    @property
-    def is_between_messages(self) -> bool:
-        """Whether the stream could end here without cutting a message."""
-        return not self._kept
-
     def messages_in(self, data: bytes) -> list[bytes]:
         """The messages that these octets complete, in order; the rest is kept for the next call.
 

@@ -238,11 +238,6 @@ def is_truncated(message: bytes) -> bool:
     return bool(message[2] & TC >> 8)
 
 
-def rcode_of(message: bytes) -> int:
-    """The lower four bits of the RCODE; for messages that matched."""
-    return message[3] & 0xF
-
-
 OUR_UDP_SIZE = 1232
 """Octets we say to upstreams that we take over UDP: what passes IPv6's least MTU unfragmented (DNS flag day 2020)."""
 _OPT_TO_UPSTREAM = {do: opt_record(OUR_UDP_SIZE, do=do) for do in (False, True)}

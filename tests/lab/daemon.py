@@ -54,7 +54,7 @@ class Daemon:
     """`forwarder run` with this configuration (YAML text), or without a file and with these arguments.
 
     Addresses that the configuration leaves out become free ports of `hosts`; in a namespace, port 53 and the default port
-    of the metrics.
+    of the metrics. `before`: a program that changes what it may do.
     """
 
     def __init__(
@@ -64,8 +64,10 @@ class Daemon:
         arguments: Sequence[str] = (),
         hosts: tuple[str, ...] = ("127.0.0.1",),
         namespace: Namespace | None = None,
+        before: Sequence[str] = (),
     ) -> None:
         self._namespace = namespace
+        self._before = before
         self._arguments = list(arguments)
         port = free_port() if namespace is None else _DNS_PORT
         self.servers: list[Address] = [(host, port) for host in hosts]
@@ -98,7 +100,7 @@ class Daemon:
 
     def __enter__(self) -> Self:
         self._directory = Path(tempfile.mkdtemp(prefix="forwarder-"))
-        command = [sys.executable, "-m", "forwarder", "run", *self._arguments]
+        command = [*self._before, sys.executable, "-m", "forwarder", "run", *self._arguments]
         if self._config is not None:
             config = self._directory / "config.yaml"
             config.write_text(yaml.safe_dump(self._config))

@@ -3,6 +3,7 @@
 Exit status 2: command line or configuration. 1: the configuration is right, but the address is taken.
 """
 
+import os
 import subprocess
 from pathlib import Path
 
@@ -173,6 +174,16 @@ def test_a_port_one_may_not_bind() -> None:
     before = ["setpriv", "--inh-caps=-net_bind_service", "--bounding-set=-net_bind_service"]
     done = run_to_end("run", "--listen", "127.0.0.1:53", "--upstream", "127.0.0.1:9", before=before)
     assert_one_clear_message(done, 1, ["127.0.0.1:53"])
+
+
+def test_a_receive_buffer_the_kernel_does_not_grant() -> None:
+    """It serves with what it got, and says what that is and how to have more."""
+    before = ["setpriv", "--inh-caps=-net_admin", "--bounding-set=-net_admin"] if os.geteuid() == 0 else []
+    with Daemon(GOOD_ZONES + "listen: {receive_buffer: 256MiB}", before=before) as daemon:
+        wait_for(lambda: "listen.receive_buffer" in daemon.stderr, "it says what it did not get")
+        most = Path("/proc/sys/net/core/rmem_max").read_text().strip()
+        assert f"grants {most} octets of {256 << 20}" in daemon.stderr
+        assert "net.core.rmem_max" in daemon.stderr
 
 
 @pytest.mark.parametrize("text", ["", "# nothing here\nsearch a.test\n"])
