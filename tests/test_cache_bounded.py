@@ -1,9 +1,6 @@
 """The bounded mapping against SIEVE as its authors describe it, written as a plain list; its budget; what leaves is freed."""
 
-import gc
 import weakref
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 
 import pytest
@@ -11,6 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from forwarder.cache.bounded import Bounded, Entry
+from tests.lab.collector import no_collector
 
 BUDGET = 100
 
@@ -133,16 +131,6 @@ EVENTS = st.one_of(
     st.tuples(st.just("remove"), KEYS, st.just(0)),
     st.tuples(st.just("clear"), st.just(b""), st.just(0)),
 )
-
-
-@contextmanager
-def no_collector() -> Iterator[None]:
-    """As in the worker: nothing is freed but by reference counting."""
-    gc.disable()
-    try:
-        yield
-    finally:
-        gc.enable()
 
 
 @given(st.lists(EVENTS, max_size=120))

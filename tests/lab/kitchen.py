@@ -29,6 +29,7 @@ from forwarder.wire.names import ROOT
 from forwarder.wire.records import Response, parse_response
 from tests.lab.behaviours import Behaviour, Received, answer
 from tests.lab.clients import extended_errors, query
+from tests.lab.collector import no_collector
 
 DEADLINE = 1.8
 MAX_UDP_SIZE = 1232
@@ -213,10 +214,7 @@ def garbage_after(action: Callable[[], None]) -> int:
     """Unreachable objects that only the collector finds, after a thousand times."""
     action()
     gc.collect()
-    gc.disable()
-    try:
+    with no_collector():
         for _ in range(1000):
             action()
         return gc.collect()
-    finally:
-        gc.enable()
