@@ -58,7 +58,7 @@ def test_a_killed_worker_is_replaced() -> None:
 def test_stop_drains() -> None:
     """SIGTERM while a query is in progress: it is answered, over UDP and TCP, then exit 0; nothing is left behind."""
     with staged() as stage, UdpClient(stage.server) as client, TcpClient(stage.server) as stream:
-        stage.upstream.default = late(0.7, TRUTH)
+        stage.upstream.default = late(0.3, TRUTH)
         client.send(query("datagram.drain.test"))
         stream.send(query("stream.drain.test"))
         wait_for(lambda: len(stage.upstream.received) == 2, "both questions are in progress")

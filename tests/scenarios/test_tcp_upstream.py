@@ -53,7 +53,7 @@ def test_many_queries_few_connections(stage: Stage) -> None:
 
 def test_a_slow_answer_holds_nobody_up(stage: Stage) -> None:
     """The upstream answers out of order; so are the clients answered, each with its own."""
-    stage.upstream.on("slow.order.test", late(0.6, answer("@ 300 IN A 192.0.2.9")))
+    stage.upstream.on("slow.order.test", late(0.3, answer("@ 300 IN A 192.0.2.9")))
     stage.upstream.on("*.order.test", TRUTH)
     with UdpClient(stage.server) as client:
         client.send(query("slow.order.test"))
