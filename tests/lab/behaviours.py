@@ -8,11 +8,13 @@ import secrets
 import time
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field, replace
+from itertools import groupby
 
 import dns.edns
 import dns.flags
 import dns.message
 import dns.rcode
+import dns.rdata
 import dns.rdatatype
 import dns.rrset
 
@@ -99,7 +101,11 @@ def answer(
     options: Sequence[tuple[int, bytes]] = (),
     rcode: str = "NOERROR",
 ) -> Behaviour:
-    """A well-formed response. Records are lines of a zone file with absolute names; `@` is the name asked for, as spelled."""
+    """A well-formed response. Records are lines of a zone file with absolute names; `@` is the name asked for, as spelled.
+
+    They are read here, once: of thousands that would take longer than the daemon waits for a first answer.
+    """
+    sections = [read_records(lines) for lines in (records, authority, additional)]
 
     def behaviour(received: Received) -> list[Move]:
         response = dns.message.make_response(received.message)
@@ -107,9 +113,7 @@ def answer(
         for flag in flags:
             response.flags |= dns.flags.Flag[flag]
         response.set_rcode(dns.rcode.from_text(rcode))
-        response.answer = rrsets(received, records)
-        response.authority = rrsets(received, authority)
-        response.additional = rrsets(received, additional)
+        response.answer, response.authority, response.additional = (rrsets(received, parsed) for parsed in sections)
         if received.has_opt:
             given: list[dns.edns.Option] = [
                 dns.edns.GenericOption(dns.edns.OptionType.make(code), value) for code, value in options
@@ -120,18 +124,31 @@ def answer(
     return behaviour
 
 
-def rrsets(received: Received, records: Iterable[str]) -> list[dns.rrset.RRset]:
-    """Lines of a zone file as dnspython holds them, neighbours of one owner and type joined."""
-    found: list[dns.rrset.RRset] = []
-    for record in records:
-        owner, ttl, rdclass, rdtype, rdata = record.split(None, 4)
-        name = received.name if owner == "@" else owner
-        rrset = dns.rrset.from_text(name, int(ttl), rdclass, rdtype, rdata)
-        if found and found[-1].match(rrset.name, rrset.rdclass, rrset.rdtype, rrset.covers):
-            found[-1].add(rrset[0], int(ttl))
-        else:
-            found.append(rrset)
-    return found
+@dataclass(frozen=True, slots=True)
+class Records:
+    """Neighbours of one owner, TTL and type."""
+
+    owner: str
+    """`@` is the name asked for."""
+    ttl: int
+    rdatas: list[dns.rdata.Rdata]
+
+
+def read_records(lines: Iterable[str]) -> list[Records]:
+    """Lines of a zone file as dnspython holds them."""
+    split = [line.split(None, 4) for line in lines]
+    return [
+        Records(owner, int(ttl), [dns.rdata.from_text(rdclass, rdtype, line[4]) for line in neighbours])
+        for (owner, ttl, rdclass, rdtype), neighbours in groupby(split, key=lambda line: line[:4])
+    ]
+
+
+def rrsets(received: Received, parsed: Iterable[Records]) -> list[dns.rrset.RRset]:
+    """What was read, in a response to this query."""
+    return [
+        dns.rrset.from_rdata_list(received.name if records.owner == "@" else records.owner, records.ttl, records.rdatas)
+        for records in parsed
+    ]
 
 
 def addresses(count: int, *, ttl: int = 300) -> list[str]:
