@@ -64,8 +64,14 @@ class Doors:
     """Non-blocking, listening."""
     absent: tuple[str, ...]
     """Addresses bound although no interface has them yet: queries reach them as soon as one does."""
-    receive_buffer: int
-    """Octets that wait for a worker at each UDP socket: what was asked for, or less where the kernel grants no more."""
+
+    @property
+    def receive_buffer(self) -> int:
+        """Octets that wait for a worker at each UDP socket: what was asked for, or less where the kernel grants no more.
+
+        The kernel doubles what it is asked for, to have room for its own records, and tells the double (socket(7)).
+        """
+        return min(bound.getsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF) // 2 for bound in self.udp)
 
     def close(self) -> None:
         """Close all of them; what waits in their queues is lost."""
@@ -86,8 +92,7 @@ def bind_doors(addresses: Sequence[str], receive_buffer: int) -> Doors:
             udp.append(undo.enter_context(_bound_udp(address, receive_buffer)))
             tcp.append(undo.enter_context(_listening(address, DNS_SETTING, TCP_BACKLOG)))
         undo.pop_all()
-    granted = min(_receive_buffer(bound) for bound in udp)
-    return Doors(udp=tuple(udp), tcp=tuple(tcp), absent=tuple(absent), receive_buffer=granted)
+    return Doors(udp=tuple(udp), tcp=tuple(tcp), absent=tuple(absent))
 
 
 def bind_http(address: str) -> socket.socket:
@@ -169,11 +174,6 @@ def _set_receive_buffer(unbound: socket.socket, octets: int) -> None:
         unbound.setsockopt(socket.SOL_SOCKET, SO_RCVBUFFORCE, octets)
     except PermissionError:
         unbound.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, octets)
-
-
-def _receive_buffer(bound: socket.socket) -> int:
-    """Octets; the kernel doubles what it is asked for, to have room for its own records, and tells the double (socket(7))."""
-    return bound.getsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF) // 2
 
 
 def _tell_destination(unbound: socket.socket) -> None:

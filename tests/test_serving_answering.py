@@ -14,6 +14,7 @@ from forwarder.observe import counters
 from forwarder.upstream.selection import Failed
 from tests.lab.behaviours import Behaviour, addresses, answer, nodata, nxdomain, refusal
 from tests.lab.clients import extended_errors, query, rdatas
+from tests.lab.collector import garbage_after
 from tests.lab.kitchen import (
     DEADLINE,
     MAX_UDP_SIZE,
@@ -21,7 +22,6 @@ from tests.lab.kitchen import (
     Kitchen,
     counted,
     failure,
-    garbage_after,
     observed,
     octets_of,
     read,

@@ -11,7 +11,8 @@ from forwarder.upstream.selection import Failed
 from forwarder.wire.message import parse_query
 from tests.lab.behaviours import Behaviour, addresses, answer, nxdomain, refusal
 from tests.lab.clients import query, rdatas
-from tests.lab.kitchen import ONE, FakeDoor, Kitchen, counted, failure, garbage_after, octets_of, read, said
+from tests.lab.collector import garbage_after
+from tests.lab.kitchen import ONE, FakeDoor, Kitchen, counted, failure, octets_of, read, said
 
 
 class Nowhere:

@@ -2,6 +2,7 @@
 
 import struct
 from collections.abc import Iterator
+from types import TracebackType
 
 import dns.flags
 import dns.message
@@ -12,7 +13,7 @@ from forwarder.upstream.selection import Failed
 from forwarder.upstream.udp import UdpUpstream
 from forwarder.wire.message import AD, CD, QR, RA, RD, TC, Query, parse_query
 from forwarder.wire.records import Kind, Response
-from tests.lab.collector import no_garbage
+from tests.lab.collector import garbage_after
 from tests.test_upstream_network import (
     ADDRESS,
     MISMATCHES,
@@ -81,13 +82,16 @@ class Stage(Scene):
         for upstream in self._upstreams:
             upstream.close()
 
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None) -> None:
+        self.pass_time(10)
+        self.leave()
+        super().__exit__(kind, error, traceback)
+
 
 @pytest.fixture
 def stage() -> Iterator[Stage]:
     with DatagramPeer() as peer, Stage(peer) as stage:
         yield stage
-        stage.pass_time(10)
-        stage.leave()
 
 
 class TestQuery:
@@ -299,12 +303,14 @@ class TestUnreachable:
 
 
 def test_nothing_is_left_for_the_collector(stage: Stage) -> None:
-    stage.answered()
-    with no_garbage():
-        for _ in range(20):
-            stage.answered()
+    def answered_and_given_up() -> None:
         asked = [stage.ask() for _ in range(5)]
         stage.pass_time(UNTIL)
         stage.pass_time(UNTIL)
         assert all(one.failed is Failed.TIMEOUT for one in asked)
-        del asked
+        for _ in asked:
+            stage.peer.receive()
+        for _ in range(20):
+            stage.answered()
+
+    assert garbage_after(answered_and_given_up, times=3) == 0

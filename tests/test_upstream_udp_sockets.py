@@ -16,8 +16,6 @@ from tests.test_upstream_udp import TXT, UNTIL, Stage
 def stage() -> Iterator[Stage]:
     with DatagramPeer() as peer, Stage(peer) as stage:
         yield stage
-        stage.pass_time(10)
-        stage.leave()
 
 
 def test_one_query_at_a_time_on_each(stage: Stage) -> None:

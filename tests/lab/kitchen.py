@@ -4,9 +4,7 @@ Always holds: nothing happens by itself. The clock stands until it is told, the 
 was counted is read back in words.
 """
 
-import gc
 import time
-from collections.abc import Callable
 
 import dns.flags
 import dns.message
@@ -29,7 +27,6 @@ from forwarder.wire.names import ROOT
 from forwarder.wire.records import Response, parse_response
 from tests.lab.behaviours import Behaviour, Received, answer
 from tests.lab.clients import extended_errors, query
-from tests.lab.collector import no_collector
 
 DEADLINE = 1.8
 MAX_UDP_SIZE = 1232
@@ -208,13 +205,3 @@ def failure(message: bytes, octets: bytes) -> tuple[int, str]:
     assert not response.answer + response.authority
     (error,) = extended_errors(response)
     return error
-
-
-def garbage_after(action: Callable[[], None]) -> int:
-    """Unreachable objects that only the collector finds, after a thousand times."""
-    action()
-    gc.collect()
-    with no_collector():
-        for _ in range(1000):
-            action()
-        return gc.collect()

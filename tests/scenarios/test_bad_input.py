@@ -5,6 +5,7 @@ Exit status 2: command line or configuration. 1: the configuration is right, but
 
 import os
 import subprocess
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
@@ -61,6 +62,11 @@ def assert_one_clear_message(done: subprocess.CompletedProcess[str], status: int
     for word in words:
         assert word in done.stderr, done.stderr
     assert "Traceback" not in done.stderr
+
+
+def without(capability: str) -> Sequence[str]:
+    """The program that runs another as root with all capabilities but one (setpriv(1))."""
+    return ("setpriv", f"--inh-caps=-{capability}", f"--bounding-set=-{capability}")
 
 
 @pytest.mark.parametrize("mistake", MISTAKES)
@@ -171,14 +177,13 @@ def test_a_port_of_the_metrics_that_somebody_has(tmp_path: Path) -> None:
 def test_a_port_one_may_not_bind() -> None:
     """Port 53 without privilege: what to do about it."""
     needs_root()
-    before = ["setpriv", "--inh-caps=-net_bind_service", "--bounding-set=-net_bind_service"]
-    done = run_to_end("run", "--listen", "127.0.0.1:53", "--upstream", "127.0.0.1:9", before=before)
+    done = run_to_end("run", "--listen", "127.0.0.1:53", "--upstream", "127.0.0.1:9", before=without("net_bind_service"))
     assert_one_clear_message(done, 1, ["127.0.0.1:53"])
 
 
 def test_a_receive_buffer_the_kernel_does_not_grant() -> None:
     """It serves with what it got, and says what that is and how to have more."""
-    before = ["setpriv", "--inh-caps=-net_admin", "--bounding-set=-net_admin"] if os.geteuid() == 0 else []
+    before = without("net_admin") if os.geteuid() == 0 else ()
     with Daemon(GOOD_ZONES + "listen: {receive_buffer: 256MiB}", before=before) as daemon:
         wait_for(lambda: "listen.receive_buffer" in daemon.stderr, "it says what it did not get")
         most = Path("/proc/sys/net/core/rmem_max").read_text().strip()
