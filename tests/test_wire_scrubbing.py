@@ -74,7 +74,7 @@ def expected(sections: Sections, qtype: str, *, is_nxdomain: bool, do: bool) -> 
     aliases, final, last = chain_kept(answers, qtype, do=do)
     negative_ttl, denial, hosts = -1, list[str](), set[str]()
     if is_nxdomain:
-        final = [line for line in final if not is_of(line, qtype)]
+        final = []  # neither records nor what signs them
     is_positive = bool(final) and not is_nxdomain
     if not is_positive:
         zones = [line for line in authorities if is_of(line, "SOA") and f".{last}".endswith(f".{line.split()[0]}")]
@@ -196,6 +196,9 @@ CASES = {
         kept=(['q.example. 5 IN HTTPS 1 . alpn="h2"'], [], [ADDRESS]),
     ),
     "records beside NXDOMAIN are none": Case(answer=ADDRESS, authority=SOA, rcode=3, kind=Kind.NXDOMAIN, kept=([], [SOA], [])),
+    "nor is what signs them": Case(
+        answer=f"{ADDRESS}\n{SIGNED}", authority=SOA, rcode=3, do=True, kind=Kind.NXDOMAIN, kept=([], [SOA], [])
+    ),
     "signatures are for those who asked for them": Case(answer=f"{ADDRESS}\n{SIGNED}", kept=([ADDRESS], [], [])),
     "signatures over what is kept are kept": Case(
         answer=f"{SIGNED.replace('RRSIG A', 'RRSIG TXT')}\n{SIGNED}\n{ADDRESS}",
