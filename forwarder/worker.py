@@ -185,7 +185,10 @@ def _row(transport: str, endpoint: socket.socket) -> int:
 async def serve(to_supervisor: socket.socket) -> None:
     """Serve until the supervisor says that it is enough, or is gone."""
     loop = asyncio.get_running_loop()
-    begin = link.read_order(await _heard(to_supervisor))
+    first = await _heard(to_supervisor)
+    if not first:
+        return
+    begin = link.read_order(first)
     if not isinstance(begin, link.Begin):
         raise msgspec.ValidationError("the first order must be Begin")
     _raise_descriptor_limit(settings.from_json(begin.config))

@@ -297,7 +297,7 @@ def test_it_leaves_when_the_supervisor_is_gone(*, is_serving: bool) -> None:
                 client.send(query("a.test."))
                 until(lambda: upstream.received)
         at.ours.close()
-        at.left()
+        assert at.left() == 0
 
 
 def broken(begin: link.Begin) -> dict[str, bytes]:
