@@ -206,7 +206,8 @@ def test_who_is_slow_is_cut_off(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_an_idle_connection_does_not_hold_up_the_end() -> None:
     kept: list[socket.socket] = []
     visited(Shown(), lambda port: kept.append(socket.create_connection(("127.0.0.1", port), timeout=SECONDS)))
-    kept[0].close()
+    with kept[0] as connection:
+        assert connection.recv(1) == b""
 
 
 def test_signals_stay_who_they_were() -> None:

@@ -90,7 +90,9 @@ def test_output_that_flushing_leads_to_is_written_in_the_same_turn(turn: Turn, w
 
 
 def test_the_end_of_a_turn_without_output_is_nothing(turn: Turn) -> None:
+    before = turn.now
     turn.end()
+    assert turn.now == before
 
 
 def test_the_clock_is_read_when_a_turn_begins_and_not_again(turn: Turn) -> None:

@@ -74,7 +74,10 @@ class TestResume:
         assert journal.seen == ["one"]
 
     def test_where_nobody_waits_nothing_happens(self) -> None:
-        Waiting().resume("value")
+        journal, waiting = Journal(), Waiting()
+        waiting.resume("value")
+        step(journal.wait_for(waiting))
+        assert journal.seen == []
 
     def test_one_object_may_be_waited_for_again(self) -> None:
         journal, waiting = Journal(), Waiting()

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.lab.clients import rdatas
+from tests.lab.clients import ask, extended_errors, query, rdatas
 from tests.lab.daemon import Daemon, run_to_end
 from tests.lab.needs import needs_root
 from tests.lab.patience import wait_for
@@ -212,3 +212,5 @@ def test_a_resolv_conf_names_the_upstream(tmp_path: Path) -> None:
     resolv_conf.write_text("nameserver 127.0.0.77\n")
     with Daemon(f"zones: [{{zone: ., upstreams: ['{resolv_conf}']}}]") as daemon:
         wait_for(lambda: "127.0.0.77:53" in daemon.stdout, "it says whom it asks")
+        ((_, reason),) = extended_errors(ask(daemon.server, query("a.forwarder.test", payload=1232)))
+        assert reason == "cannot reach 127.0.0.77:53"

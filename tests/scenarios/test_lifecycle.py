@@ -6,6 +6,7 @@ The sockets belong to the supervisor: a datagram that arrives while there is no 
 import json
 import os
 import signal
+import socket
 import time
 from functools import partial
 from pathlib import Path
@@ -89,6 +90,11 @@ def test_the_worker_does_not_outlive_its_supervisor() -> None:
         stage.daemon.process.kill()
         stage.daemon.process.wait()
         wait_for(partial(is_gone, worker), "the orphaned worker leaves")
+        for kind in (socket.SOCK_DGRAM, socket.SOCK_STREAM):
+            with socket.socket(socket.AF_INET, kind) as successor:
+                successor.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, int(kind == socket.SOCK_STREAM))
+                successor.bind(stage.server)
+                assert successor.getsockname() == stage.server
         stage.daemon.process.returncode = 0  # killed by the scenario: no fault of the daemon's
 
 
