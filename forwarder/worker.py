@@ -33,8 +33,9 @@ from forwarder.serving.coalescing import Coalescing
 from forwarder.serving.tcp import Admission, TcpDoor
 from forwarder.serving.udp import UdpDoor
 from forwarder.upstream.network import Network, address_for
+from forwarder.upstream.probing import Probing
 from forwarder.upstream.readiness import Readiness
-from forwarder.upstream.selection import Upstream
+from forwarder.upstream.servers import Server
 from forwarder.upstream.stream import StreamUpstream
 from forwarder.upstream.tally import Tally
 from forwarder.upstream.turn import Turn
@@ -55,6 +56,9 @@ DRAIN_GRACE = 0.2
 DESCRIPTORS_BESIDE = 256
 """Descriptors beyond those of clients and questions: doors, upstream connections, idle sockets."""
 
+Served = tuple[str, str, str, bool]
+"""What makes a server one in all zones: address, transport, case randomisation, whether its AD is trusted."""
+
 
 class Worker:
     """One process that answers."""
@@ -69,7 +73,8 @@ class Worker:
         exact_budget = memory // EXACT_SHARE
         self._memory = Memory(ExactCache(exact_budget), PinnedNames(), AnswerCache(memory - exact_budget))
         self._coalescing = Coalescing(self._config.answering.max_in_progress)
-        self._upstreams: list[StreamUpstream | UdpUpstream] = []
+        self._servers: dict[Served, Server] = {}
+        self._probing = Probing(self._network)
         limits = {
             number: Limits(int(zone.max_ttl), int(zone.max_negative_ttl)) for number, zone in enumerate(self._config.zones)
         }
@@ -97,6 +102,7 @@ class Worker:
             row = _row("tcp", listener)
             self._tcp_doors.append(TcpDoor(self._loop, listener, self._answering, turn, row, admission))
         self._write_gauges()
+        self._probing.begin()
 
     def pin(self, pinned: link.Pinned) -> None:
         """Pin these names and no others."""
@@ -105,10 +111,8 @@ class Worker:
 
     def ask_these(self, upstreams: link.Upstreams) -> None:
         """Forward to these upstreams from now on; questions in progress end where they began."""
-        former, self._upstreams = self._upstreams, []
         self._answering.zones = self._zones_for(upstreams)
-        for upstream in former:
-            upstream.close()
+        self._probing.begin()
 
     async def drain(self) -> None:
         """Take nothing new, and return when what was taken is answered and sent, or its clients have given up."""
@@ -122,33 +126,34 @@ class Worker:
         self._write_gauges()
 
     def _zones_for(self, upstreams: link.Upstreams) -> Zones:
-        """The zones as configured, each with its upstreams; one server over one transport is one upstream in all of them."""
+        """The zones as configured, each with its upstreams; one server over one transport is one in all of them."""
         rows = {name: number for number, name in enumerate(upstreams.names())}
-        known: dict[tuple[str, str, str, bool], Upstream] = {}
+        known: dict[Served, Server] = {}
         by_name: dict[bytes, Zone] = {}
         for number, (zone, told) in enumerate(zip(self._config.zones, upstreams.zones, strict=True)):
-            tallies = [Tally(self._counts, rows[address], self._network.turn) for address in told.addresses]
             servers = []
-            for address, tally in zip(told.addresses, tallies, strict=True):
-                tally.is_up(up=True)
-                key = (address, zone.transport, zone.case_randomisation, zone.trust_ad)
+            for address in told.addresses:
+                key: Served = (address, zone.transport, zone.case_randomisation, zone.trust_ad)
                 if key not in known:
-                    known[key] = self._upstream_for(address, zone, tally)
+                    known[key] = self._servers.get(key) or self._server_for(address, zone, rows[address])
                 servers.append(known[key])
-            by_name[name_from_text(zone.zone)] = Zone(number, servers, tallies, self._network.turn, trust_ad=zone.trust_ad)
-        return Zones(by_name, by_name.get(ROOT) or Zone(-1, [], [], self._network.turn, trust_ad=False))
+            is_equal = zone.policy == "equal"
+            by_name[name_from_text(zone.zone)] = Zone(number, servers, self._network, trust_ad=zone.trust_ad, is_equal=is_equal)
+        for key, server in self._servers.items():
+            if key not in known:
+                server.leave()
+        self._servers = known
+        return Zones(by_name, by_name.get(ROOT) or Zone(-1, [], self._network))
 
-    def _upstream_for(self, address: str, zone: settings.Zone, tally: Tally) -> Upstream:
-        target = address_for(*settings.split_address(address))
+    def _server_for(self, address: str, zone: settings.Zone, row: int) -> Server:
+        target, turn = address_for(*settings.split_address(address)), self._network.turn
+        tally = Tally(self._counts, row, turn)
         stream = StreamUpstream(target, self._network, tally, wants_ad=zone.trust_ad)
-        self._upstreams.append(stream)
-        if zone.transport == "tcp":
-            return stream
-        udp = UdpUpstream(
-            target, self._network, tally, stream, case_randomisation=zone.case_randomisation, wants_ad=zone.trust_ad
-        )
-        self._upstreams.append(udp)
-        return udp
+        udp = UdpUpstream(target, self._network, tally, case_randomisation=zone.case_randomisation, wants_ad=zone.trust_ad)
+        legs = (stream, udp) if zone.transport == "tcp" else (udp, stream)
+        server = Server(target.text, legs, tally, turn.now)
+        self._probing.watch(server, name_from_text(zone.zone))
+        return server
 
     def _start_ticking(self) -> None:
         if not self._is_ticking:

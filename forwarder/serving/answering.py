@@ -37,9 +37,10 @@ from forwarder.observe.counters import (
 )
 from forwarder.serving.coalescing import Asker, Coalescing, Door
 from forwarder.serving.policy import FIRST_META_TYPE, Ruling, not_in_memory, not_permitted, ruling_on
+from forwarder.upstream.asking import Unanswered
 from forwarder.upstream.turn import Turn
 from forwarder.upstream.waiting import step
-from forwarder.upstream.zones import Unanswered, Zones
+from forwarder.upstream.zones import Zones
 from forwarder.wire.edns import ExtendedError
 from forwarder.wire.fitting import fitted, response_opt
 from forwarder.wire.message import CLASS_IN, RD, Query, Rcode, bare_response, is_truncated, own_response, parse_query

@@ -1,19 +1,21 @@
 """A query on its way to an upstream, over whichever transport: what came back is made sense of here.
 
-Always holds: whoever awaits an exchange gets a response that was read, or the reason why there is none; it never raises.
+Always holds: whoever awaits an exchange gets a response that was read, or the reason why there is none; it never raises. After
+a reason that leaves it open (`servers.OPEN`) it is awaited again in the same call stack, or abandoned.
 """
 
-from collections.abc import Awaitable, Generator
+import math
+from collections.abc import Generator
 
 from forwarder.errors import WireError
-from forwarder.upstream.selection import Failed
+from forwarder.upstream.servers import Failed
 from forwarder.upstream.waiting import Waiting
 from forwarder.wire.message import Query
 from forwarder.wire.records import Response, parse_response
 
 
 class Exchange(Waiting):
-    """To be resumed with the message that matched, with why there is none, or with the exchange that goes on in its stead."""
+    """To be resumed with the message that matched, or with why there is none."""
 
     __slots__ = ("query",)
 
@@ -24,8 +26,8 @@ class Exchange(Waiting):
         yield self
         message = self._value
         if not isinstance(message, bytes):
-            instead: Failed | Awaitable[Response | Failed] = message
-            return instead if isinstance(instead, Failed) else (yield from instead.__await__())
+            reason: Failed = message
+            return reason
         query = self.query
         try:
             return parse_response(message, query.name, query.qtype, do=query.do)
@@ -33,10 +35,22 @@ class Exchange(Waiting):
             return Failed.MALFORMED
 
     def give_up(self) -> None:
-        """Nothing came in time. Subclasses put in order what they hold first."""
+        """Nothing came in time: whoever waits is told, and may go on waiting."""
+        self.due = math.inf
         self.resume(Failed.TIMEOUT)
 
 
-async def settled(outcome: Failed) -> Failed:
+class Settled:
     """An exchange that ended before it began."""
-    return outcome
+
+    __slots__ = ("_outcome",)
+
+    def __init__(self, outcome: Failed) -> None:
+        self._outcome = outcome
+
+    def __await__(self) -> Generator[Waiting, None, Response | Failed]:
+        yield from ()
+        return self._outcome
+
+    def abandon(self) -> None:
+        """It holds nothing."""

@@ -1,138 +1,228 @@
-"""Which upstream is asked next, for how long, and when a failed one is tried again.
+"""What to do about a question whose first attempt did not do: whom to ask next, over what, until when to wait.
 
-Pure decisions: `now` and what happened go in, what to do comes out. Always holds: upstreams are asked in the order in which
-they are written, a later one only after an earlier failed or while it counts as down; at most MAX_ATTEMPTS queries for a
-question, at most MAX_ATTEMPTS_EACH of them to one upstream; an upstream that answered with a failure is not asked again for
-this question.
+Pure decisions: `now` and what happened go in, what to do comes out. Always holds: upstreams are asked in their order, a later
+one only after an earlier failed, was late or counts as down; at most MAX_ATTEMPTS queries for a question, at most
+MAX_ATTEMPTS_EACH of them to one upstream over one transport; who answered with a failure is not asked again for this question;
+whatever goes to an upstream beyond the first query of a question, or while it is down, costs one of its tokens, but for the
+stream that follows a truncated response.
 """
 
-from collections.abc import Awaitable
-from dataclasses import dataclass, field
-from enum import Enum
-from typing import Protocol
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import NamedTuple
 
-from forwarder.wire.message import Query
-from forwarder.wire.records import Response
+from forwarder.upstream.round_trip import FIRST_WAIT
+from forwarder.upstream.servers import Failed, Server
+from forwarder.upstream.waiting import TICK
+from forwarder.wire.message import Rcode
+from forwarder.wire.records import Kind, Response
 
 MAX_ATTEMPTS = 6
-"""Upstream queries for one question, whatever happens."""
+"""Upstream queries for one question, whatever happens (RFC 9520 section 3.1 asks for a limit)."""
 MAX_ATTEMPTS_EACH = 3
 """To one upstream over one transport (RFC 9520 section 3.1)."""
-FIRST_WAIT = 0.4
-"""Seconds the first attempt waits. A recursor that knows the answer takes milliseconds, one that must go far some 300."""
-LONGER_WAIT = 1.5
-"""How much longer each further round over the upstreams waits: 0.4, 0.6, 0.9 s; the deadline cuts the last."""
-LEAST_WAIT = FIRST_WAIT / 2
-WAITS = tuple(FIRST_WAIT * LONGER_WAIT**number for number in range(MAX_ATTEMPTS_EACH))
-DOWN_AFTER = 3
-"""Attempts in a row without a readable response after which an upstream counts as down and is asked last. One lost datagram,
-or two, happens to upstreams in good health."""
-FIRST_REST = 1.0
-"""Seconds until a down upstream is asked first again; doubles each time it fails again."""
-LONGEST_REST = 30.0
-"""Seconds: an upstream that came back is in use after this long at the latest."""
+LONGER = (1, 1, 2)
+"""How many times the usual wait each attempt at one upstream over one transport waits: a lost datagram is made good twice
+before it is felt, then the network is given time."""
+SUSPECTED_ATTEMPT = 2
+"""Attempts met with silence after which one goes without OPT, where OPT was never answered."""
+SLACK = 2 * TICK
+"""Seconds by which waiting may end early."""
+FAILURE = Kind.FAILURE
+REFUSES_EDNS = frozenset((Rcode.FORMERR, Rcode.NOTIMP))
+"""What servers say to an OPT record that they do not know (RFC 6891 section 7)."""
 
 
-class Failed(Enum):
-    """Why an attempt brought no response."""
+class Send(NamedTuple):
+    """Ask this upstream."""
 
-    TIMEOUT = "timeout"
-    NETWORK = "network"
-    """It could not be reached."""
-    LOST = "lost"
-    """A connection that had been established ended: it may have been idle for too long, or the server was replaced. Says
-    nothing against the server yet, and is worth another try there at once."""
-    MALFORMED = "malformed"
+    server: int
+    """Its place among the candidates."""
+    leg: int
+    """Which of its transports."""
+    edns: bool
 
 
-class Upstream(Protocol):
-    """A server over one transport: a query goes in, what came of it comes out. It never raises."""
+@dataclass(slots=True, eq=False)
+class Attempt:
+    """One query that was sent."""
 
-    name: str
-    """Address and port as people write them."""
+    send: Send
+    sent_at: float
+    due: float
+    """When it counts as late."""
+    is_late: bool = False
 
-    def exchange(self, query: Query, until: float) -> Awaitable[Response | Failed]:
-        """Begin one attempt, to be awaited once, at once; ended at `until` (seconds of the worker's clock) at the latest."""
 
+class Attempts:
+    """What was tried for one question so far, and what follows from it."""
 
-@dataclass(slots=True)
-class Health:
-    """What is known of one upstream, from real answers only."""
+    __slots__ = (
+        "_at_once", "_begun_at", "_candidates", "_hedges", "_made", "_not_before", "_refused", "_ruled_out", "_total", "open",
+        "until",
+    )  # fmt: skip
 
-    failures: int = 0
-    """Attempts without a readable response since the last."""
-    rest: float = FIRST_REST
-    rests_until: float = 0.0
-    """Asked last until then."""
+    def __init__(self, candidates: Sequence[Server], now: float, until: float, *, hedges: bool = False) -> None:
+        """`candidates` in the order in which they are to be asked; `hedges`: they are equals."""
+        self.until = until
+        self.open: list[Attempt] = []
+        """Those that may yet bring a response."""
+        self._candidates = candidates
+        self._begun_at = now
+        self._hedges = hedges
+        self._made: dict[tuple[int, int], int] = {}
+        self._not_before: dict[int, float] = {}
+        self._ruled_out: set[int] = set()
+        self._refused: set[int] = set()
+        self._at_once: list[tuple[Send, bool]] = []
+        """What has to be asked next, and whether that costs a token."""
+        self._total = 0
 
     @property
-    def is_up(self) -> bool:
-        """Whether it counts as up."""
-        return self.failures < DOWN_AFTER
+    def patient_until(self) -> float:
+        """Until when a later upstream's denial waits for an earlier one."""
+        return self._begun_at + FIRST_WAIT
 
+    def begin(self, send: Send, now: float) -> Attempt:
+        """The query leaves."""
+        made = self._made.get((send.server, send.leg), 0)
+        self._made[send.server, send.leg] = made + 1
+        self._total += 1
+        server = self._candidates[send.server]
+        if self._times_asked(send.server) == 1:
+            server.budget.firsts += 1
+        attempt = Attempt(send, now, now + server.legs[send.leg].round_trip.wait * LONGER[made])
+        self.open.append(attempt)
+        return attempt
 
-@dataclass(slots=True)
-class Attempts:
-    """What was tried for one question so far."""
+    def next(self, now: float) -> Send | float | None:
+        """Ask somebody; or wait until then for what is open; or, with None, give up."""
+        while self._at_once:
+            send, costs = self._at_once.pop(0)
+            if self._may(send) and (not costs or self._candidates[send.server].budget.take(now)):
+                return send
+        if self._total >= MAX_ATTEMPTS:
+            return self.until if self.open else None
+        if any(not attempt.is_late for attempt in self.open):
+            return self._hedged(now) if self._hedges else self.until
+        return self._another(now)
 
-    made: dict[int, int] = field(default_factory=dict)
-    """Attempts by upstream."""
-    ruled_out: set[int] = field(default_factory=set)
-    """Upstreams that answered with a failure."""
-    total: int = 0
+    def take(self, attempt: Attempt, outcome: Response | Failed, now: float) -> bool:
+        """Something came of an attempt; whether it answers the question."""
+        server, send = self._candidates[attempt.send.server], attempt.send
+        if isinstance(outcome, Response):
+            self.open.remove(attempt)
+            if outcome.kind is FAILURE:
+                server.answered(now)
+                self._take_failure(send, outcome.rcode)
+                return False
+            server.tally.answered(now - attempt.sent_at)
+            server.took(send.leg, now - attempt.sent_at, now)
+            if self._hedges:
+                server.legs[send.leg].round_trip.took_among_equals(now - attempt.sent_at)
+            server.learn_dialect(now, edns=send.edns, was_refused=send.server in self._refused)
+            return True
+        if outcome is Failed.TIMEOUT:
+            attempt.is_late = True
+            server.failed(outcome.value, now)
+        elif outcome is Failed.MISMATCHED:
+            self._ask_other_leg(send, costs=True)  # of a stream this is never heard: nobody forges what is on it
+        else:
+            self.open.remove(attempt)
+            self._take_end(attempt, outcome, now)
+        return False
 
+    def is_outranked(self, attempt: Attempt, response: Response, now: float) -> bool:
+        """Whether a denial must wait for an earlier upstream that is up and late.
 
-class Selection:
-    """The upstreams of one zone, by number, in written order."""
-
-    __slots__ = ("health",)
-
-    def __init__(self, upstreams: int) -> None:
-        self.health = [Health() for _ in range(upstreams)]
-
-    def first(self, now: float) -> int:
-        """Whom a new question goes to: the first in order that is not resting, else the first. -1: there is none."""
-        number = 0
-        for health in self.health:
-            if health.rests_until <= now:
-                return number
-            number += 1
-        return 0 if number else -1
-
-    def next(self, attempts: Attempts, now: float, *, again: int = -1) -> int:
-        """Whom the question goes to after what was tried, `again` first where it may be; -1: enough."""
-        if attempts.total >= MAX_ATTEMPTS:
-            return -1
-        if 0 < attempts.made.get(again, 0) < MAX_ATTEMPTS_EACH:
-            return again
-        open_to = [
-            number
-            for number in range(len(self.health))
-            if number not in attempts.ruled_out and attempts.made.get(number, 0) < MAX_ATTEMPTS_EACH
-        ]
-        return min(
-            open_to,
-            key=lambda number: (attempts.made.get(number, 0), self.health[number].rests_until > now, number),
-            default=-1,
+        Resolvers of a company and of the world stand side by side in resolv.conf: what the second denies the first may know.
+        """
+        return (
+            response.kind in {Kind.NXDOMAIN, Kind.NODATA}
+            and not self._hedges
+            and now + SLACK < self.patient_until
+            and any(
+                other.send.server < attempt.send.server and self._candidates[other.send.server].is_usable for other in self.open
+            )
         )
 
-    def give_up_at(self, round_number: int, now: float, until: float) -> float:
-        """When the next attempt ends: this round's wait, or the deadline. A rest too short for another attempt is added."""
-        ends = now + WAITS[round_number]
-        return ends if until - ends >= LEAST_WAIT else until
+    def _take_failure(self, send: Send, rcode: int) -> None:
+        server = self._candidates[send.server]
+        server.tally.failed_with(rcode)
+        if rcode in REFUSES_EDNS and send.edns and not server.dialect.knows_edns:
+            self._refused.add(send.server)
+            self._at_once.append((send._replace(edns=False), True))
+        else:
+            self._ruled_out.add(send.server)
 
-    def answered(self, number: int) -> None:
-        """It responded: it is up."""
-        health = self.health[number]
-        if health.failures:
-            health.failures = 0
-            health.rest = FIRST_REST
-            health.rests_until = 0.0
+    def _take_end(self, attempt: Attempt, outcome: Failed, now: float) -> None:
+        send, server = attempt.send, self._candidates[attempt.send.server]
+        match outcome:
+            case Failed.TRUNCATED:
+                server.answered(now)
+                self._ask_other_leg(send, costs=False)
+            case Failed.EXHAUSTED:
+                self._total -= 1
+                self._made[send.server, send.leg] -= 1
+                self._ask_other_leg(send, costs=False)
+            case Failed.LOST:
+                server.tally.failed(Failed.NETWORK.value)
+                self._at_once.append((send, True))
+            case _:
+                server.failed(outcome.value, now)
+                self._not_before[send.server] = attempt.due
 
-    def failed(self, number: int, now: float) -> None:
-        """It timed out, could not be reached, or sent what nobody can read."""
-        health = self.health[number]
-        health.failures += 1
-        if health.failures >= DOWN_AFTER and now >= health.rests_until:
-            health.rests_until = now + health.rest
-            health.rest = min(health.rest * 2, LONGEST_REST)
+    def _ask_other_leg(self, send: Send, *, costs: bool) -> None:
+        other = 1 - send.leg
+        if other < len(self._candidates[send.server].legs) and not self._made.get((send.server, other)):
+            self._at_once.append((Send(send.server, other, send.edns), costs))
+
+    def _may(self, send: Send) -> bool:
+        return self._total < MAX_ATTEMPTS and self._made.get((send.server, send.leg), 0) < MAX_ATTEMPTS_EACH
+
+    def _times_asked(self, number: int) -> int:
+        return sum([self._made.get((number, leg), 0) for leg in (0, 1)])
+
+    def _another(self, now: float) -> Send | float | None:
+        """The upstream asked least, those that are up first; where none may be asked yet, when one may."""
+        soonest = math.inf
+        for asked, _, number in self._ranked():
+            server = self._candidates[number]
+            leg = next((leg for leg in range(len(server.legs)) if self._may(Send(number, leg, edns=True))), -1)
+            if leg < 0:
+                continue
+            ready_at = self._not_before.get(number, now) - SLACK
+            if ready_at <= now and (asked or not server.health.is_up) and not server.budget.take(now):
+                ready_at = max(server.budget.ready_at(now), (now + self.until) / 2)  # many may wait for the next token
+            if ready_at <= now:
+                return Send(number, leg, self._edns_for(number, asked, now))
+            soonest = min(soonest, ready_at)
+        if self.open:
+            return self.until
+        return soonest if soonest + SLACK < self.until else None
+
+    def _ranked(self) -> list[tuple[int, bool, int]]:
+        return sorted(
+            (self._times_asked(number), not server.health.is_up, number)
+            for number, server in enumerate(self._candidates)
+            if number not in self._ruled_out and not server.is_looped
+        )
+
+    def _edns_for(self, number: int, asked: int, now: float) -> bool:
+        dialect = self._candidates[number].dialect
+        return not dialect.speaks_plain(now) and (asked != SUSPECTED_ATTEMPT or dialect.knows_edns)
+
+    def _hedged(self, now: float) -> Send | float:
+        """Another equal as well, once the first takes longer than 99 in 100 of its answers did."""
+        attempt = self.open[0]
+        tail = self._candidates[attempt.send.server].legs[attempt.send.leg].round_trip.tail
+        if len(self.open) > 1 or tail < 0:
+            return self.until
+        hedge_at = attempt.sent_at + tail + SLACK
+        if now + SLACK < hedge_at:
+            return hedge_at
+        for asked, is_down, number in self._ranked():
+            if not asked and not is_down and self._candidates[number].budget.take(now):
+                return Send(number, 0, self._edns_for(number, asked, now))
+        return self.until

@@ -2,30 +2,43 @@
 
 One connection alone would queue behind its slowest query where the upstream serves a connection serially (CoreDNS does), so
 several are dialled as load grows. Queries of one turn leave in one write. Always holds: a response counts only on the
-connection that asked, with an ID and question outstanding there; anything else is counted and ignored. When a connection is
-lost with queries outstanding, its siblings, dialled before, get no new ones, so that whoever asks again does so on a fresh
-one; nor does one that let a query time out.
+connection that asked, with an ID and question outstanding there; anything else is counted and ignored. A connection on which
+nothing came for STUCK seconds though queries are outstanding gets no new ones. When one is lost with queries outstanding, or is
+silent while a query gets late, it and its siblings that said nothing since get no new ones either, so that whoever asks again
+does so on a fresh one.
 """
 
 import math
 import operator
 import socket
-from collections.abc import Awaitable
 
 from forwarder.errors import WireError
-from forwarder.upstream.exchanging import Exchange, settled
+from forwarder.upstream.exchanging import Exchange, Settled
 from forwarder.upstream.network import Address, Network
 from forwarder.upstream.pipelining import MAX_OUTSTANDING, Pipeline
 from forwarder.upstream.readiness import READ, WRITE
-from forwarder.upstream.selection import Failed
+from forwarder.upstream.round_trip import FIRST_WAIT, RoundTrip
+from forwarder.upstream.servers import Exchanging, Failed
 from forwarder.upstream.tally import TCP, Tally
 from forwarder.upstream.waiting import TICK
 from forwarder.wire.framing import Deframer
 from forwarder.wire.message import Match, Query, framed_query_for_upstream, match_for
-from forwarder.wire.records import Response, failure_response
+from forwarder.wire.records import failure_response
 
 MAX_CONNECTIONS = 8
-"""Connections to one upstream. Servers bound them per client: CoreDNS and unbound by memory, nsd at 100 for everybody."""
+"""Connections to one upstream that takes what it is sent. Servers bound them per client: CoreDNS and unbound by memory, nsd at
+100 for everybody."""
+MAX_OPEN = 64
+"""Connections to one upstream with those that are stuck or take leave: enough for names that hang at a server that answers a
+connection's queries one after the other."""
+STUCK = 0.1
+"""Seconds without a response, queries outstanding, after which a connection gets no new queries."""
+LIVELY = 0.025
+"""Seconds since the last response within which a connection counts as alive, and a query on it as slow rather than lost."""
+LOOK_AGAIN = 1.0
+"""Seconds between two looks at a connection on which nobody waits for what is outstanding."""
+HOPELESS = 5.0
+"""Seconds without a response after which a connection that nobody waits on any more is closed: resolvers gave up too."""
 BUSY = 32
 """Queries outstanding on the least loaded connection that make us dial another."""
 CHUNK = 4
@@ -56,12 +69,18 @@ class StreamUpstream:
         "_tally",
         "_wants_ad",
         "_watch",
+        "_why_none",
         "credit",
+        "is_stream",
         "name",
+        "open",
+        "round_trip",
     )
 
     def __init__(self, address: Address, network: Network, tally: Tally, *, wants_ad: bool) -> None:
         self.name = address.text
+        self.is_stream = True
+        self.round_trip = RoundTrip()
         self._address = address
         self._network = network
         self._watch = network.timers.watch
@@ -69,12 +88,16 @@ class StreamUpstream:
         self._counts, self._sent_slot = tally.slots, tally.sent_slot(TCP)
         self._wants_ad = wants_ad
         self._connections: list[Connection] = []
+        """Those that get new queries."""
+        self.open = 0
+        """All that are not closed."""
         self._is_closed = False
         self._chosen: Connection | None = None
+        self._why_none = Failed.EXHAUSTED
         self.credit = 0
         """How many more queries of this turn go where the last went."""
 
-    def exchange(self, query: Query, until: float) -> Awaitable[Response | Failed]:
+    def exchange(self, query: Query, until: float, *, edns: bool = True) -> Exchanging:
         """Send one query; to be awaited for its response or why there is none."""
         if self.credit:
             self.credit -= 1
@@ -82,8 +105,8 @@ class StreamUpstream:
         else:
             connection = self._choose()
         if connection is None:
-            return settled(Failed.NETWORK)
-        sent = connection.send(query, until, wants_ad=self._wants_ad)
+            return Settled(self._why_none)
+        sent = connection.send(query, until, wants_ad=self._wants_ad, edns=edns)
         self._counts[self._sent_slot] += 1
         if until < connection.due:
             self._watch(connection, until)
@@ -103,6 +126,12 @@ class StreamUpstream:
         self.gone(connection)
         connection.is_retired = True
         connection.close_if_done()
+
+    def distrust(self, silent: "Connection", since: float) -> None:
+        """A query that was sent `since` got late on a silent connection; nor are those trusted that said nothing since."""
+        silent.retire()
+        for connection in [other for other in self._connections if other.heard_at <= since]:
+            connection.retire()
 
     def mismatched(self) -> None:
         """Something came that answers nothing outstanding."""
@@ -126,21 +155,40 @@ class StreamUpstream:
         return chosen
 
     def _least_loaded(self) -> "Connection | None":
-        """The least loaded connection, or a fresh one where all are busy."""
-        connections = self._connections
+        """The least loaded connection that is not stuck, or a fresh one where all are busy."""
+        self._why_none = Failed.EXHAUSTED
+        connections, now = self._connections, self._network.turn.now
         best = min(connections, key=_load, default=None)
-        while best is not None and not best.load and self._network.turn.now - best.used_at > IDLE_TIMEOUT:
+        while best is not None and not best.load and now - best.used_at > IDLE_TIMEOUT:
             best.retire()
             best = min(connections, key=_load, default=None)
-        if best is None or (best.load >= BUSY and len(connections) < MAX_CONNECTIONS):
-            return self._dialled()
-        return best if best.load < MAX_OUTSTANDING and best.unsent <= MAX_UNSENT else None
+        in_use = len(connections)
+        if best is not None and best.load and now - best.heard_at > STUCK:
+            moving = [connection for connection in connections if now - connection.heard_at <= STUCK or not connection.load]
+            in_use = len(moving)
+            best = min(moving, key=_load, default=None)
+        if best is None or (best.load >= BUSY and in_use < MAX_CONNECTIONS):
+            fresh = self._dialled() if self.open < MAX_OPEN else None
+            if fresh is not None:
+                return fresh
+        return best if best is not None and best.load < MAX_OUTSTANDING and best.unsent <= MAX_UNSENT else None
 
     def _dialled(self) -> "Connection | None":
         try:
-            connection = Connection(self, self._address, self._network)
+            endpoint = socket.socket(self._address.family, socket.SOCK_STREAM | socket.SOCK_NONBLOCK)
         except OSError:
             return None
+        try:
+            endpoint.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            endpoint.connect(self._address.sockaddr)
+        except BlockingIOError:
+            pass
+        except OSError:
+            endpoint.close()
+            self._why_none = Failed.NETWORK
+            return None
+        connection = Connection(self, endpoint, self._network)
+        self.open += 1
         self._connections.append(connection)
         self._tally.connections(len(self._connections))
         return connection
@@ -152,47 +200,53 @@ _load = operator.attrgetter("load")
 class Sent(Exchange):
     """A query outstanding on a connection."""
 
-    __slots__ = ("connection", "identity", "question")
+    __slots__ = ("connection", "identity", "late_at", "question", "sent_at")
 
-    def __init__(self, connection: "Connection", query: Query, question: bytes, due: float) -> None:
+    def __init__(self, connection: "Connection", query: Query, question: bytes, now: float) -> None:
         self.coroutine = None
-        self.due = due
+        self.due = math.inf
         self.query = query
         self.connection = connection
         self.question = question
         self.identity = 0
+        self.sent_at = now
 
-    def give_up(self) -> None:
-        """Nothing came in time: the connection is not trusted with new queries."""
-        self.connection.settle(self)
-        self.connection.retire()
-        super().give_up()
+    def look(self, now: float) -> None:
+        """It is late, unless the connection is lively: then its turn is yet to come."""
+        if self.coroutine is None:
+            return
+        connection, sent_at = self.connection, self.sent_at
+        is_lively = connection.heard_at > sent_at and now - connection.heard_at < LIVELY
+        if is_lively and now - sent_at < FIRST_WAIT - 2 * TICK:
+            self.due = now + LIVELY + TICK
+            return
+        if not is_lively:
+            connection.distrust_since(sent_at)
+        self.give_up()
+
+    def abandon(self) -> None:
+        """Nobody waits any more. Its ID stays taken until the response comes: the server is still busy with it."""
+        self.coroutine = None
+        self.connection.was_abandoned()
 
 
 class Connection:
     """One TCP connection and what is outstanding on it."""
 
     __slots__ = (
-        "_deframer", "_flush_is_due", "_is_connected", "_is_open", "_network", "_output", "_socket", "_upstream", "_watched",
-        "dialled_at", "due", "is_retired", "load", "pipeline", "unsent", "used_at",
+        "_deframer", "_flush_is_due", "_has_answered", "_is_connected", "_is_open", "_network", "_output", "_socket",
+        "_upstream", "_watched", "dialled_at", "due", "heard_at", "is_retired", "load", "pipeline", "unsent", "used_at",
     )  # fmt: skip
 
-    def __init__(self, upstream: StreamUpstream, address: Address, network: Network) -> None:
-        self._socket = socket.socket(address.family, socket.SOCK_STREAM | socket.SOCK_NONBLOCK)
-        try:
-            self._socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-            self._socket.connect(address.sockaddr)
-        except BlockingIOError:
-            pass
-        except OSError:
-            self._socket.close()
-            raise
+    def __init__(self, upstream: StreamUpstream, dialled: socket.socket, network: Network) -> None:
+        self._socket = dialled
         self._upstream = upstream
         self._network = network
         self._deframer = Deframer()
         self._output: list[bytes] = []
         self._flush_is_due = False
         self._is_connected = False
+        self._has_answered = False
         self._is_open = True
         self._watched = READ | WRITE
         self.unsent = 0
@@ -203,16 +257,21 @@ class Connection:
         """When one of them may have waited for long enough; one timer serves them all."""
         self.is_retired = False
         self.dialled_at = self.used_at = network.turn.now
+        self.heard_at = network.turn.now
+        """When a response last came; or when the first query was sent after a time without any outstanding."""
         self.pipeline: Pipeline[Sent] = Pipeline(network.unpredictable.message_id)
         network.readiness.watch(self._socket.fileno(), self._on_ready, self._watched)
 
-    def send(self, query: Query, until: float, *, wants_ad: bool) -> Sent:
+    def send(self, query: Query, until: float, *, wants_ad: bool, edns: bool) -> Sent:
         """Take a query along in this turn's write."""
-        question = query.key[:-1]
-        sent = Sent(self, query, question, until)
+        question, now = query.key[:-1], self._network.turn.now
+        sent = Sent(self, query, question, now)
+        sent.due = until
         sent.identity = identity = self.pipeline.admit(sent)
+        if not self.load:
+            self.heard_at = now
         self.load += 1
-        message = framed_query_for_upstream(identity, question, query, wants_ad=wants_ad)
+        message = framed_query_for_upstream(identity, question, query, wants_ad=wants_ad, edns=edns)
         self._output.append(message)
         self.unsent += len(message)
         if not self._flush_is_due and self._is_connected:
@@ -227,20 +286,31 @@ class Connection:
         else:
             self.close_if_done()
 
+    def distrust_since(self, sent_at: float) -> None:
+        """A query sent then is late, and nothing comes."""
+        self._upstream.distrust(self, sent_at)
+
+    def was_abandoned(self) -> None:
+        """Nobody waits for one of the queries any more: soon see whether anybody waits at all."""
+        look_at = self._network.turn.now + LOOK_AGAIN
+        if look_at < self.due:
+            self._network.timers.watch(self, look_at)
+
     def look(self, now: float) -> None:
-        """Give up the queries that are due, and be looked at again when the next is."""
+        """Tell the queries that are late, and be looked at again when the next is; close when all were abandoned."""
         self.due = math.inf
-        waiting = list(self.pipeline.outstanding.values())
-        for sent in waiting:
+        for sent in list(self.pipeline.outstanding.values()):
             if sent.due <= now + 2 * TICK:
                 sent.look(now)
-        if self.load:
-            self._network.timers.watch(self, min([sent.due for sent in self.pipeline.outstanding.values()]))
-
-    def settle(self, sent: Sent) -> None:
-        """A query has its response, or nobody waits for it any more."""
-        self.pipeline.settle(sent.identity)
-        self.load -= 1
+        if not self._is_open or not self.load:
+            return
+        dues = [sent.due for sent in self.pipeline.outstanding.values() if sent.coroutine is not None]
+        if not dues and (self.is_retired or now - self.heard_at > HOPELESS):
+            self._end()
+            return
+        following = min(dues) if dues else now + LOOK_AGAIN
+        if following < self.due:
+            self._network.timers.watch(self, following)
 
     def close_if_done(self) -> None:
         """Close a retired connection that nothing is outstanding on."""
@@ -295,6 +365,8 @@ class Connection:
             self._die()
             return
         outstanding = self.pipeline.outstanding
+        self.heard_at = self._network.turn.now
+        self._has_answered = True
         for message in messages:
             sent = outstanding.pop(message[0] << 8 | message[1], None)
             if sent is not None and match_for(message, sent.identity, sent.question) is EXACT:
@@ -318,19 +390,24 @@ class Connection:
 
     def _die(self) -> None:
         """The connection is lost, and with it what was outstanding; its siblings are not trusted with more."""
+        outstanding = self._end()
+        if outstanding:
+            self._upstream.retire_all()
+        for sent in outstanding:
+            sent.resume(Failed.LOST if self._has_answered else Failed.NETWORK)
+
+    def _end(self) -> list[Sent]:
+        """Close at once; what was outstanding."""
         self.is_retired = True
         self.load = 0
         self._upstream.gone(self)
         self._close()
-        outstanding = self.pipeline.take_all()
-        if outstanding:
-            self._upstream.retire_all()
-        for sent in outstanding:
-            sent.resume(Failed.LOST if self._is_connected else Failed.NETWORK)
+        return self.pipeline.take_all()
 
     def _close(self) -> None:
         if not self._is_open:
             return
         self._is_open = False
+        self._upstream.open -= 1
         self._network.readiness.forget(self._socket.fileno())
         self._socket.close()

@@ -4,6 +4,7 @@ from forwarder.observe.counters import (
     CONNECTIONS_IN_ROW,
     FAILURE_REASONS,
     FAILURES_IN_ROW,
+    LOOPED_IN_ROW,
     MISMATCHED_IN_ROW,
     QUERIES_IN_ROW,
     SECONDS_IN_ROW,
@@ -38,6 +39,10 @@ class Tally:
         """An attempt ended without one; reason as in FAILURE_REASONS."""
         self.slots[self._row + FAILURES_IN_ROW + FAILURE_REASONS.index(reason)] += 1
 
+    def failed_with(self, rcode: int) -> None:
+        """A response came that says no."""
+        self.failed(REASON_FOR_RCODE.get(rcode, "other"))
+
     def mismatched(self) -> None:
         """Something came that answers nothing we asked there."""
         self.slots[self._row + MISMATCHED_IN_ROW] += 1
@@ -45,6 +50,10 @@ class Tally:
     def is_up(self, *, up: bool) -> None:
         """Gauge."""
         self.slots[self._row + UP_IN_ROW] = 1 if up else 0
+
+    def is_looped(self, *, looped: bool) -> None:
+        """Gauge: what it was asked came back to us."""
+        self.slots[self._row + LOOPED_IN_ROW] = 1 if looped else 0
 
     def connections(self, number: int) -> None:
         """Gauge: TCP connections open."""

@@ -3,23 +3,23 @@
 Two queries that leave one socket together race for one conntrack entry, and the loser is dropped by the kernel; so a socket
 carries one query at a time, and AAAA queries have sockets of their own, so that the A and AAAA of one name never share a port.
 Always holds: a response counts only on the socket that asked (connected: the kernel checks address and port), with the ID and
-the question that were sent; anything else is counted, and waiting goes on. A socket is closed after a time-out, so that a late
-response meets nobody. A truncated response is not used: the question goes to the same upstream over TCP.
+the question that were sent; anything else is counted, and waiting goes on. A socket whose query nobody waits for any
+more is closed, so that a late response meets nobody. A truncated response is not used.
 """
 
 import math
 import mmap
 import socket
-from collections.abc import Awaitable
 
-from forwarder.upstream.exchanging import Exchange, settled
+from forwarder.upstream.exchanging import Exchange, Settled
 from forwarder.upstream.network import Address, Network
 from forwarder.upstream.readiness import READ
-from forwarder.upstream.selection import Failed, Upstream
+from forwarder.upstream.round_trip import RoundTrip
+from forwarder.upstream.servers import Exchanging, Failed
 from forwarder.upstream.tally import UDP, Tally
 from forwarder.upstream.waiting import TICK
 from forwarder.wire.message import Match, Qtype, Query, is_truncated, match_for, query_for_upstream
-from forwarder.wire.records import Response, failure_response
+from forwarder.wire.records import failure_response
 
 MAX_USES = 16
 """Queries a socket carries, one after the other, before its port is given back: a port is worth guessing for that long."""
@@ -44,22 +44,20 @@ class UdpUpstream:
     """A server asked over UDP."""
 
     __slots__ = (
-        "_address", "_counts", "_echoes", "_idle", "_is_closed", "_network", "_open", "_sent_slot", "_stream", "_tally",
-        "_wants_ad", "_watch", "due", "is_learning", "name", "randomises_case",
+        "_address", "_counts", "_echoes", "_idle", "_is_closed", "_network", "_open", "_sent_slot", "_tally", "_wants_ad",
+        "_watch", "due", "is_learning", "is_stream", "name", "randomises_case", "round_trip",
     )  # fmt: skip
 
-    def __init__(
-        self, address: Address, network: Network, tally: Tally, stream: Upstream, *, case_randomisation: str, wants_ad: bool
-    ) -> None:
+    def __init__(self, address: Address, network: Network, tally: Tally, *, case_randomisation: str, wants_ad: bool) -> None:
         self.name = address.text
+        self.is_stream = False
+        self.round_trip = RoundTrip()
         self.randomises_case = case_randomisation != "off"
         self._address = address
         self._network = network
         self._watch = network.timers.watch
         self._tally = tally
         self._counts, self._sent_slot = tally.slots, tally.sent_slot(UDP)
-        self._stream = stream
-        """The same server over TCP, for truncated responses."""
         self._wants_ad = wants_ad
         self._echoes = 0
         self.is_learning = case_randomisation != "on"
@@ -71,15 +69,15 @@ class UdpUpstream:
         """When one of them may have waited for long enough; one timer serves them all."""
         self._is_closed = False
 
-    def exchange(self, query: Query, until: float) -> Awaitable[Response | Failed]:
+    def exchange(self, query: Query, until: float, *, edns: bool = True) -> Exchanging:
         """Send one query; to be awaited for its response or why there is none."""
-        try:
-            carrier = self._socket_for(query.qtype)
-        except OSError:
-            return settled(Failed.NETWORK)
+        carrier = self._socket_for(query.qtype)
+        if isinstance(carrier, Settled):
+            return carrier
         spelled = self._network.unpredictable.spelled(query.name) if self.randomises_case else query.name
-        if not carrier.send(query, spelled + query.question[-4:], until, wants_ad=self._wants_ad):
-            return settled(Failed.NETWORK)
+        if not carrier.send(query, spelled + query.question[-4:], wants_ad=self._wants_ad, edns=edns):
+            return Settled(Failed.NETWORK)
+        carrier.due = until
         self._counts[self._sent_slot] += 1
         if until < self.due:
             self._watch(self, until)
@@ -108,10 +106,6 @@ class UdpUpstream:
         self._tally.mismatched()
         return None
 
-    def over_stream(self, carrier: "UdpSocket") -> Awaitable[Response | Failed]:
-        """The same question as the socket carried, again, over TCP."""
-        return self._stream.exchange(carrier.query, carrier.due)
-
     def mismatched(self) -> None:
         """A datagram came on a socket that waits for none."""
         self._tally.mismatched()
@@ -133,7 +127,8 @@ class UdpUpstream:
             while idle:
                 self.release(idle.pop(), reuse=False)
 
-    def _socket_for(self, qtype: int) -> "UdpSocket":
+    def _socket_for(self, qtype: int) -> "UdpSocket | Settled":
+        """A socket at rest, or a fresh one."""
         kind = 0 if qtype == AAAA else 1
         idle = self._idle[kind]
         while idle:
@@ -142,8 +137,17 @@ class UdpUpstream:
                 return carrier
             self.release(carrier, reuse=False)
         if len(self._open) >= MAX_SOCKETS:
-            raise OSError("too many sockets open to one upstream")
-        carrier = UdpSocket(self, self._address, self._network, kind)
+            return Settled(Failed.EXHAUSTED)
+        try:
+            endpoint = socket.socket(self._address.family, socket.SOCK_DGRAM | socket.SOCK_NONBLOCK)
+        except OSError:
+            return Settled(Failed.EXHAUSTED)
+        try:
+            endpoint.connect(self._address.sockaddr)
+        except OSError:
+            endpoint.close()
+            return Settled(Failed.NETWORK)
+        carrier = UdpSocket(self, endpoint, self._network, kind)
         self._open.add(carrier)
         return carrier
 
@@ -164,7 +168,7 @@ class UdpSocket(Exchange):
         "uses",
     )
 
-    def __init__(self, upstream: UdpUpstream, address: Address, network: Network, kind: int) -> None:
+    def __init__(self, upstream: UdpUpstream, connected: socket.socket, network: Network, kind: int) -> None:
         super().__init__()
         self.kind = kind
         self.uses = 0
@@ -174,33 +178,27 @@ class UdpSocket(Exchange):
         self.identity = 0
         self.question = b""
         """As it was sent."""
-        self._socket = socket.socket(address.family, socket.SOCK_DGRAM | socket.SOCK_NONBLOCK)
-        try:
-            self._socket.connect(address.sockaddr)
-        except OSError:
-            self._socket.close()
-            raise
+        self._socket = connected
         self._receive, self._send = self._socket.recv_into, self._socket.send
         network.readiness.watch(self._socket.fileno(), self._on_ready, READ)
 
-    def send(self, query: Query, question: bytes, until: float, *, wants_ad: bool) -> bool:
+    def send(self, query: Query, question: bytes, *, wants_ad: bool, edns: bool) -> bool:
         """Send a query, its question spelled like this. False: it could not leave, and the socket is closed."""
         self.uses += 1
         self.query = query
         self.question = question
-        self.due = until
         self.identity = identity = self._network.unpredictable.message_id()
         try:
-            self._send(query_for_upstream(identity, question, query, wants_ad=wants_ad))
+            self._send(query_for_upstream(identity, question, query, wants_ad=wants_ad, edns=edns))
         except OSError:
             self._upstream.release(self, reuse=False)
             return False
         return True
 
-    def give_up(self) -> None:
-        """Nothing came in time."""
+    def abandon(self) -> None:
+        """Nobody waits any more: a late response must meet nobody."""
+        self.coroutine = None
         self._upstream.release(self, reuse=False)
-        super().give_up()
 
     def close(self) -> None:
         """Give the port back."""
@@ -222,9 +220,11 @@ class UdpSocket(Exchange):
         found = match_for(received, self.identity, question)
         is_plain = found is EXACT and not upstream.is_learning
         message = received if is_plain else upstream.accepts(received, found, question)
-        if message is not None:
-            upstream.release(self, reuse=self.uses < MAX_USES)
-            self.resume(upstream.over_stream(self) if is_truncated(message) else message)
+        if message is None:
+            self.resume(Failed.MISMATCHED)
+            return
+        upstream.release(self, reuse=self.uses < MAX_USES)
+        self.resume(Failed.TRUNCATED if is_truncated(message) else message)
 
     def _on_error(self) -> None:
         """ICMP said that nobody listens there, or that it cannot be reached."""

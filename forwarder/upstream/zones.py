@@ -1,105 +1,89 @@
-"""Zones: which upstreams know about a name, and the asking of them until one has answered.
+"""Zones: which upstreams know about a name, and the plain asking of the first of them.
 
 Always holds: the zone with the longest suffix of the name is the only one asked (an upstream nobody configured for it never
 is); `ask` returns at `until` at the latest and never raises.
 """
 
-from dataclasses import dataclass
-
-from forwarder.upstream.selection import Attempts, Failed, Selection, Upstream
-from forwarder.upstream.tally import REASON_FOR_RCODE, Tally
-from forwarder.upstream.turn import Turn
-from forwarder.upstream.waiting import TICK
+from forwarder.upstream.asking import Begun, Unanswered, asked
+from forwarder.upstream.network import Network
+from forwarder.upstream.selection import FAILURE, Attempts, Send
+from forwarder.upstream.servers import Server
 from forwarder.wire.edns import ExtendedError
-from forwarder.wire.message import Query, Rcode
+from forwarder.wire.message import Query
 from forwarder.wire.names import ancestors
-from forwarder.wire.records import Kind, Response
+from forwarder.wire.records import Response
 
-FAILURE = Kind.FAILURE
-
-
-@dataclass(frozen=True, slots=True)
-class Unanswered:
-    """Nobody gave a usable answer: the client gets SERVFAIL, and this as the reason (RFC 8914)."""
-
-    error: ExtendedError
-    text: str
+NOBODY_CONFIGURED = Unanswered(ExtendedError.NO_REACHABLE_AUTHORITY, "no upstream is configured for this name")
+PLAIN = Send(0, 0, edns=True)
 
 
 class Zone:
     """A zone's upstreams, in written order."""
 
-    __slots__ = ("_selection", "_tallies", "_trust_ad", "_turn", "number", "upstreams")
+    __slots__ = ("_is_equal", "_network", "_next", "_servers", "_trust_ad", "number")
 
-    def __init__(self, number: int, upstreams: list[Upstream], tallies: list[Tally], turn: Turn, *, trust_ad: bool) -> None:
+    def __init__(
+        self, number: int, servers: list[Server], network: Network, *, trust_ad: bool = False, is_equal: bool = False
+    ) -> None:
         self.number = number
         """Its place in the configuration; -1 for names that no zone encloses."""
-        self.upstreams = upstreams
+        self._servers = servers
+        self._network = network
         self._trust_ad = trust_ad
-        self._tallies = tallies
-        self._selection = Selection(len(upstreams))
-        self._turn = turn
+        self._is_equal = is_equal
+        """Whether the upstreams are equals: each question begins at the next of them, and slow ones are hedged."""
+        self._next = 0
+
+    @property
+    def recoveries(self) -> int:
+        """How often one of its upstreams came back."""
+        return sum([server.health.recoveries for server in self._servers])
+
+    def is_down(self) -> bool:
+        """Whether nobody of its upstreams is up."""
+        return bool(self._servers) and not any(server.is_usable for server in self._servers)
+
+    def may_ask_ahead(self, now: float) -> bool:
+        """Whether an answer may be fetched before it is asked for: one token of the first upstream that is up."""
+        return any(server.is_usable and server.budget.take(now) for server in self._servers[:1])
 
     async def ask(self, query: Query, until: float) -> Response | Unanswered:
-        """The first usable answer: upstreams in order, each until it fails, all inside the deadline."""
-        turn, selection = self._turn, self._selection
-        now = turn.now
-        number = selection.first(now)
-        if number < 0:
-            return Unanswered(ExtendedError.NO_REACHABLE_AUTHORITY, "no upstream is configured for this name")
-        outcome = await self.upstreams[number].exchange(query, selection.give_up_at(0, now, until))
-        attempts: Attempts | None = None
-        while not isinstance(outcome, Response) or outcome.kind is FAILURE:
-            attempts = attempts or Attempts()
-            self._note_failure(attempts, number, outcome)
-            now = turn.now
-            again = number if outcome is Failed.LOST else -1
-            following = selection.next(attempts, now, again=again) if until - now > 2 * TICK else -1
-            if following < 0:
-                return _reason(self.upstreams[number].name, outcome)
-            number = following
-            ends = selection.give_up_at(attempts.made.get(number, 0), now, until)
-            outcome = await self.upstreams[number].exchange(query, ends)
-        self._tallies[number].answered(turn.now - now)
-        if selection.health[number].failures:
-            self._note_recovery(number)
-        if not self._trust_ad:
+        """The first usable answer: upstreams in order, all inside the deadline."""
+        servers, now = self._servers, self._network.turn.now
+        first = servers[0] if servers and not self._is_equal else None
+        if first is None or not first.is_ready:
+            outcome = await self._ask_at_length(query, now, until)
+        else:
+            leg = first.legs[0]
+            first.budget.firsts += 1
+            late = now + leg.round_trip.wait
+            exchange = leg.exchange(query, late if late < until else until)  # noqa: FURB136 - a call of min on every miss
+            response = await exchange
+            turn = self._network.turn
+            if isinstance(response, Response) and response.kind is not FAILURE:
+                first.tally.answered(turn.now - now)
+                if leg.round_trip.sampled_at != turn.now:
+                    first.took(0, turn.now - now, turn.now)
+                    first.dialect.knows_edns = True
+                outcome = response
+            else:
+                first.budget.firsts -= 1
+                attempts = Attempts(servers, now, until)
+                begun = Begun(attempts.begin(PLAIN, now), exchange, response)
+                outcome = await asked(query, servers, attempts, self._network, begun)
+        if not self._trust_ad and isinstance(outcome, Response):
             outcome.is_authentic = False
         return outcome
 
-    def _note_recovery(self, number: int) -> None:
-        self._selection.answered(number)
-        self._tallies[number].is_up(up=True)
-
-    def _note_failure(self, attempts: Attempts, number: int, outcome: Response | Failed) -> None:
-        attempts.total += 1
-        attempts.made[number] = attempts.made.get(number, 0) + 1
-        tally = self._tallies[number]
-        if isinstance(outcome, Response):
-            attempts.ruled_out.add(number)
-            self._selection.answered(number)
-            tally.failed(REASON_FOR_RCODE.get(outcome.rcode, "other"))
-        elif outcome is Failed.LOST:
-            tally.failed(Failed.NETWORK.value)
-        else:
-            self._selection.failed(number, self._turn.now)
-            tally.failed(outcome.value)
-        tally.is_up(up=self._selection.health[number].is_up)
-
-
-_RCODE_NAMES = {rcode.value: rcode.name for rcode in Rcode}
-
-
-def _reason(upstream: str, outcome: Response | Failed) -> Unanswered:
-    match outcome:
-        case Failed.TIMEOUT:
-            return Unanswered(ExtendedError.NO_REACHABLE_AUTHORITY, f"no response from {upstream}")
-        case Failed.NETWORK | Failed.LOST:
-            return Unanswered(ExtendedError.NETWORK_ERROR, f"cannot reach {upstream}")
-        case Failed.MALFORMED:
-            return Unanswered(ExtendedError.INVALID_DATA, f"malformed response from {upstream}")
-    rcode = _RCODE_NAMES.get(outcome.rcode, f"RCODE {outcome.rcode}")
-    return Unanswered(ExtendedError.NO_REACHABLE_AUTHORITY, f"{rcode} from {upstream}")
+    async def _ask_at_length(self, query: Query, now: float, until: float) -> Response | Unanswered:
+        servers = self._servers
+        if not servers:
+            return NOBODY_CONFIGURED
+        if self._is_equal:
+            self._next = (self._next + 1) % len(servers)
+            servers = servers[self._next :] + servers[: self._next]
+        attempts = Attempts(servers, now, until, hedges=self._is_equal)
+        return await asked(query, servers, attempts, self._network)
 
 
 class Zones:

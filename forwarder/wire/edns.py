@@ -25,6 +25,7 @@ class ExtendedError(IntEnum):
     """INFO-CODEs we send (RFC 8914 section 4, IANA registry)."""
 
     NONE = -1
+    OTHER = 0
     STALE_ANSWER = 3
     CACHED_ERROR = 13
     BLOCKED = 15

@@ -243,14 +243,22 @@ OUR_UDP_SIZE = 1232
 _OPT_TO_UPSTREAM = {do: opt_record(OUR_UDP_SIZE, do=do) for do in (False, True)}
 
 
-def query_for_upstream(identity: int, question: bytes, query: Query, *, wants_ad: bool) -> bytes:
-    """The query that we send for a client's: RD, its CD and DO, OPT of our own. `question` is ours to spell."""
+def query_for_upstream(identity: int, question: bytes, query: Query, *, wants_ad: bool, edns: bool = True) -> bytes:
+    """The query that we send for a client's: RD, its CD and DO, OPT of our own. `question` is ours to spell.
+
+    Without `edns` there is no OPT, for servers that do not know it (RFC 6891 section 6.2.2).
+    """
     flags = RD | (query.flags & CD) | (AD if wants_ad else 0)
-    return write_header(identity, flags, 1, 0, 0, 1) + question + _OPT_TO_UPSTREAM[query.do]
+    if edns:
+        return write_header(identity, flags, 1, 0, 0, 1) + question + _OPT_TO_UPSTREAM[query.do]
+    return write_header(identity, flags, 1, 0, 0, 0) + question
 
 
-def framed_query_for_upstream(identity: int, question: bytes, query: Query, *, wants_ad: bool) -> bytes:
+def framed_query_for_upstream(identity: int, question: bytes, query: Query, *, wants_ad: bool, edns: bool = True) -> bytes:
     """The same, as it goes into a stream: behind its length."""
+    if not edns:
+        plain = query_for_upstream(identity, question, query, wants_ad=wants_ad, edns=False)
+        return len(plain).to_bytes(2) + plain
     flags = RD | (query.flags & CD) | (AD if wants_ad else 0)
     size = HEADER_SIZE + len(question) + FIXED_SIZE
     return _write_framed_header(size, identity, flags, 1, 0, 0, 1) + question + _OPT_TO_UPSTREAM[query.do]

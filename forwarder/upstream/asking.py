@@ -1,0 +1,99 @@
+"""The asking of upstreams until one has answered, when a plain first attempt was not enough or not possible.
+
+Does what `selection` says. Always holds: `asked` returns at `until` at the latest, never raises, and leaves no exchange open.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from forwarder.upstream.network import Network
+from forwarder.upstream.racing import Race
+from forwarder.upstream.selection import SLACK, Attempt, Attempts, Send
+from forwarder.upstream.servers import OPEN, Exchanging, Failed, Server
+from forwarder.wire.edns import ExtendedError
+from forwarder.wire.message import Query, Rcode
+from forwarder.wire.records import Response
+
+
+@dataclass(frozen=True, slots=True)
+class Unanswered:
+    """Nobody gave a usable answer: the client gets SERVFAIL, and this as the reason (RFC 8914)."""
+
+    error: ExtendedError
+    text: str
+    timed_out: bool = False
+    """Whether nobody said anything."""
+
+
+NOBODY_UP = Unanswered(ExtendedError.NO_REACHABLE_AUTHORITY, "every upstream is down", timed_out=True)
+LOOPED = Unanswered(ExtendedError.NETWORK_ERROR, "the upstream sends our queries back to us")
+
+
+@dataclass(frozen=True, slots=True)
+class Begun:
+    """The first attempt, which did not do."""
+
+    attempt: Attempt
+    exchange: Exchanging
+    outcome: Response | Failed
+
+
+async def asked(
+    query: Query, candidates: Sequence[Server], attempts: Attempts, network: Network, begun: Begun | None = None
+) -> Response | Unanswered:
+    """The first usable answer, or why there is none."""
+    race = Race(network.timers)
+    turn, until = network.turn, attempts.until
+    reason = NOBODY_UP if any(not server.is_looped for server in candidates) else LOOPED
+    denial: tuple[Attempt, Response] | None = None
+    if begun is not None:
+        attempts.take(begun.attempt, begun.outcome, turn.now)
+        reason = reason_for(candidates[begun.attempt.send.server].name, begun.outcome, reason)
+        if begun.outcome in OPEN:
+            race.enter(begun.attempt, begun.exchange)
+    try:
+        while True:
+            now = turn.now
+            if denial is not None and not attempts.is_outranked(*denial, now):
+                return denial[1]
+            move = attempts.next(now)
+            if isinstance(move, Send):
+                attempt = attempts.begin(move, now)
+                exchange = candidates[move.server].legs[move.leg].exchange(query, attempt.due, edns=move.edns)
+                race.enter(attempt, exchange)
+                continue
+            if move is None or now + SLACK >= until:
+                break
+            event = await race.following(min(move, attempts.patient_until) if denial is not None else move)
+            if event is None:
+                continue
+            attempt, outcome = event
+            if attempts.take(attempt, outcome, turn.now) and isinstance(outcome, Response):
+                if not attempts.is_outranked(attempt, outcome, turn.now):
+                    return outcome
+                denial = denial or (attempt, outcome)
+            else:
+                reason = reason_for(candidates[attempt.send.server].name, outcome, reason)
+    finally:
+        race.close()
+    return denial[1] if denial is not None else reason
+
+
+_RCODE_NAMES = {rcode.value: rcode.name for rcode in Rcode}
+
+
+def reason_for(upstream: str, outcome: Response | Failed, before: Unanswered) -> Unanswered:
+    """Why an attempt did not do; what another attempt came to `before` is kept where this one tells nothing."""
+    match outcome:
+        case Failed.TIMEOUT:
+            return Unanswered(ExtendedError.NO_REACHABLE_AUTHORITY, f"no response from {upstream}", timed_out=True)
+        case Failed.NETWORK | Failed.LOST:
+            return Unanswered(ExtendedError.NETWORK_ERROR, f"cannot reach {upstream}", timed_out=True)
+        case Failed.MALFORMED:
+            return Unanswered(ExtendedError.INVALID_DATA, f"malformed response from {upstream}")
+        case Failed.EXHAUSTED:
+            return Unanswered(ExtendedError.NO_REACHABLE_AUTHORITY, f"too many queries wait for {upstream}", timed_out=True)
+        case Response():
+            rcode = _RCODE_NAMES.get(outcome.rcode, f"RCODE {outcome.rcode}")
+            return Unanswered(ExtendedError.NO_REACHABLE_AUTHORITY, f"{rcode} from {upstream}")
+    return before

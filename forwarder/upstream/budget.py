@@ -1,0 +1,44 @@
+"""What may be asked of an upstream beyond the first query of each question: a token bucket.
+
+Retransmissions, hedges, prefetches and probes share it, so that a server in trouble is never asked much more because it is
+slow: a slow recursor must not be tripled, and cloud resolvers drop above 1,024 packets a second. Pure. Always holds: no more
+than BURST tokens; they grow by a tenth of the first queries, or by LEAST_RATE a second where that is more.
+"""
+
+SHARE = 0.1
+"""Tokens for each first query."""
+LEAST_RATE = 10.0
+"""Tokens a second however little is asked: a node that asks once a second must survive a lost datagram."""
+BURST = 256.0
+"""Tokens kept: what 8 connections with 32 queries outstanding on each lose at once when a server is replaced."""
+
+
+class Budget:
+    """The tokens of one upstream."""
+
+    __slots__ = ("_filled_at", "_tokens", "firsts")
+
+    def __init__(self, now: float) -> None:
+        self._tokens = BURST
+        self._filled_at = now
+        self.firsts = 0
+        """First queries since tokens were last counted; whoever sends one adds it."""
+
+    def take(self, now: float) -> bool:
+        """Whether there is a token, which is then gone."""
+        self._fill(now)
+        if self._tokens < 1:
+            return False
+        self._tokens -= 1
+        return True
+
+    def ready_at(self, now: float) -> float:
+        """When there will be one, at the latest."""
+        self._fill(now)
+        return now + max(0.0, 1 - self._tokens) / LEAST_RATE
+
+    def _fill(self, now: float) -> None:
+        earned = max(self.firsts * SHARE, (now - self._filled_at) * LEAST_RATE)
+        self._tokens = min(self._tokens + earned, BURST)
+        self._filled_at = now
+        self.firsts = 0
