@@ -17,10 +17,14 @@ from forwarder.cache.pinned import PinnedNames
 from forwarder.observe import counters
 from forwarder.serving.answering import Answering, Memory, Terms
 from forwarder.serving.coalescing import Coalescing
-from forwarder.upstream.selection import Failed
+from forwarder.upstream.network import Network
+from forwarder.upstream.readiness import Readiness
+from forwarder.upstream.round_trip import RoundTrip
+from forwarder.upstream.servers import Failed, Server
 from forwarder.upstream.tally import Tally
 from forwarder.upstream.turn import Turn
-from forwarder.upstream.waiting import Waiting
+from forwarder.upstream.unpredictable import Unpredictable
+from forwarder.upstream.waiting import TICK, Timers, Waiting
 from forwarder.upstream.zones import Zone, Zones
 from forwarder.wire.message import Query, query_for_upstream
 from forwarder.wire.names import ROOT
@@ -55,28 +59,36 @@ class Asked(Waiting):
         self.query = question
         self.until = until
 
+    def abandon(self) -> None:
+        """Nobody waits any more."""
+        self.coroutine = None
+
 
 class FakeUpstream:
     """Answers when the test says so; raises when it is told to, which a real one never does."""
 
     name = "192.0.2.53:53"
+    is_stream = False
 
     def __init__(self) -> None:
+        self.round_trip = RoundTrip()
         self.asked: list[tuple[Query, float]] = []
         """Every question that came, and until when it may take."""
         self.waiting: list[Asked] = []
         """Those not answered yet."""
         self.defect: Exception | None = None
 
-    async def exchange(self, query: Query, until: float) -> Response | Failed:
+    def exchange(self, query: Query, until: float, *, edns: bool = True) -> Asked:  # noqa: ARG002 - a real one needs it
         """One attempt, ended by `settle`."""
         self.asked.append((query, until))
         if self.defect is not None:
             raise self.defect
         asked = Asked(query, until)
         self.waiting.append(asked)
-        outcome: Response | Failed = await asked
-        return outcome
+        return asked
+
+    def close(self) -> None:
+        """Nothing is idle."""
 
     def settle(self, outcome: Behaviour | Response | Failed = ONE) -> None:
         """Answer all that waits, and what is asked because of that, until nothing waits."""
@@ -107,16 +119,26 @@ class Kitchen:
         self.upstream = FakeUpstream()
         self.memory = Memory(ExactCache(1 << 20), PinnedNames(), AnswerCache(1 << 20))
         self.coalescing = Coalescing(max_in_progress)
-        zone = Zone(0, [self.upstream], [Tally(self.counts, 0, self.turn)], self.turn, trust_ad=False)
+        self.timers = Timers()
+        network = Network(Readiness(self.turn), self.timers, self.turn, Unpredictable())
+        server = Server(self.upstream.name, (self.upstream,), Tally(self.counts, 0, self.turn), self.turn.now)
+        zone = Zone(0, [server], network)
         terms = Terms(DEADLINE, MAX_UDP_SIZE, {0: Limits(max_ttl=3600, max_negative_ttl=30)})
         self.answering = Answering(self.memory, self.coalescing, Zones({ROOT: zone}, zone), terms, self.counts, self.turn)
         self.udp = FakeDoor()
         self.tcp = FakeDoor(is_stream=True)
 
     def pass_time(self, seconds: float) -> None:
-        """Let the clock go on, and the next turn begin."""
+        """Let the clock go on, and the next turn begin, with what is due by then."""
         self.now += seconds
-        self.turn.begin()
+        self.timers.sweep(self.turn.begin())
+
+    def fail(self, outcome: Behaviour | Response | Failed) -> None:
+        """Have the upstream do so again and again, until nobody waits for it any more."""
+        self.upstream.settle(outcome)
+        while self.coalescing:
+            self.pass_time(TICK)
+            self.upstream.settle(outcome)
 
     def take(self, octets: bytes, peer: object = None, *, door: FakeDoor | None = None) -> None:
         """Do what a door does with a query that its exact cache does not know."""
