@@ -87,7 +87,7 @@ MISMATCHES: dict[str, Callable[[bytes], bytes]] = {
 
 
 class Asked:
-    """An exchange under way, and what came of it."""
+    """An exchange under way, and what came of it; while it is open it is awaited again, in the same call stack."""
 
     def __init__(self, awaited: Any) -> None:  # noqa: ANN401 - an exchange, or a coroutine
         self.is_over = False
@@ -98,14 +98,15 @@ class Asked:
         step(self._run())
 
     async def _run(self) -> None:
-        self._outcome = await self._awaited
-        self.is_over = True
-        self.times_over += 1
+        while self.is_open:
+            self._outcome = await self._awaited
+            self.is_over = True
+            self.times_over += 1
 
     def again(self) -> None:
-        """Go on waiting for an exchange that is open."""
+        """An exchange is still open, and awaited: what it was told so far is forgotten."""
+        assert self._outcome in OPEN
         self.is_over = False
-        step(self._run())
 
     def abandon(self) -> None:
         """Wait no more for an exchange that is open."""
