@@ -161,14 +161,15 @@ class Worker:
             self._loop.call_later(TICK, self._tick)
 
     def _tick(self) -> None:
-        """Look at what is due, for as long as anything is."""
+        """Look at what is due, for as long as anything is; at once again where more is due than was looked at."""
+        is_behind = False
         try:
-            self._network.timers.sweep(self._network.turn.begin())
+            is_behind = self._network.timers.sweep(self._network.turn.begin())
             self._network.turn.end()
         finally:
             self._is_ticking = bool(self._network.timers)
             if self._is_ticking:
-                self._loop.call_later(TICK, self._tick)
+                self._loop.call_later(0 if is_behind else TICK, self._tick)
 
     def _write_gauges(self) -> None:
         counts, memory = self._counts, self._memory

@@ -20,7 +20,7 @@ from forwarder.upstream.readiness import READ, WRITE
 from forwarder.upstream.round_trip import FIRST_WAIT, RoundTrip
 from forwarder.upstream.servers import Exchanging, Failed
 from forwarder.upstream.tally import TCP, Tally
-from forwarder.upstream.waiting import TICK
+from forwarder.upstream.waiting import AT_ONCE, TICK
 from forwarder.wire.framing import Deframer
 from forwarder.wire.message import Match, Query, framed_query_for_upstream, match_for
 from forwarder.wire.records import failure_response
@@ -213,8 +213,6 @@ class Sent(Exchange):
 
     def look(self, now: float) -> None:
         """It is late, unless the connection is lively: then its turn is yet to come."""
-        if self.coroutine is None:
-            return
         connection, sent_at = self.connection, self.sent_at
         is_lively = connection.heard_at > sent_at and now - connection.heard_at < LIVELY
         if is_lively and now - sent_at < FIRST_WAIT - 2 * TICK:
@@ -299,9 +297,13 @@ class Connection:
     def look(self, now: float) -> None:
         """Tell the queries that are late, and be looked at again when the next is; close when all were abandoned."""
         self.due = math.inf
+        left = AT_ONCE
         for sent in list(self.pipeline.outstanding.values()):
-            if sent.due <= now + 2 * TICK:
+            if sent.due <= now + 2 * TICK and sent.coroutine is not None:
                 sent.look(now)
+                left -= 1
+                if not left:
+                    break
         if not self._is_open or not self.load:
             return
         dues = [sent.due for sent in self.pipeline.outstanding.values() if sent.coroutine is not None]
