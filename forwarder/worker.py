@@ -123,7 +123,7 @@ class Worker:
 
     def _zones_for(self, upstreams: link.Upstreams) -> Zones:
         """The zones as configured, each with its upstreams; one server over one transport is one upstream in all of them."""
-        rows = {name: number for number, name in enumerate(upstreams.names())}
+        rows = upstreams.row_numbers()
         known: dict[tuple[str, str, str, bool], Upstream] = {}
         by_name: dict[bytes, Zone] = {}
         for number, (zone, told) in enumerate(zip(self._config.zones, upstreams.zones, strict=True)):

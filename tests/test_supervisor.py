@@ -300,12 +300,6 @@ class TestBeforeAnythingRuns:
         with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as again:
             again.bind(settings.split_address(config.listen.addresses[0]))
 
-    def test_problems_of_all_files_come_together(self, tmp_path: Path) -> None:
-        config = configured(files=(str(tmp_path / "missing"),), upstreams=(str(tmp_path),))
-        with pytest.raises(ConfigError) as raised:
-            supervisor.read_files(config)
-        assert len(raised.value.problems) == 2
-
     def test_more_names_than_the_link_takes_is_a_problem_with_the_mend(self, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(workers, "link_capacity", lambda: 100)
         with pytest.raises(ConfigError, match=r"100 at most: .*net\.core\.wmem_max"):
@@ -314,8 +308,7 @@ class TestBeforeAnythingRuns:
 
 class TestSummary:
     def summary(self, config: Config) -> list[str]:
-        files = supervisor.Files(watched=watching.Watched(()), pinned=link.Pinned([]), asked=watching.asked(config))
-        return list(supervisor.summary(config, files))
+        return list(supervisor.summary(config, watching.asked(config).upstreams, link.Pinned([])))
 
     def test_each_zone_says_whom_it_asks_and_how(self, tmp_path: Path) -> None:
         (tmp_path / "resolv.conf").write_text("nameserver 192.0.2.2\n")
