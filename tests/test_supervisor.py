@@ -282,6 +282,22 @@ class TestHostsFiles:
             assert daemon.ask()[1] == after  # a new worker begins with what was last good
 
 
+class TestResolvConf:
+    def test_a_change_reaches_the_worker_and_the_figures(self, tmp_path: Path) -> None:
+        file = tmp_path / "resolv.conf"
+        file.write_text("nameserver 192.0.2.1\n")
+        with running(configured(upstreams=(str(file),)), tmp_path) as daemon:
+            eventually(lambda: "serving" in daemon.stdout)
+            file.write_text("nameserver 192.0.2.2\n")
+            marked = 'forwarder_mismatched_responses_total{upstream="192.0.2.2:53"} 1.0'
+            eventually(lambda: marked in daemon.page("/metrics")[1].splitlines())
+            assert daemon.stderr == f"forwarder: zone . asks 192.0.2.2:53 from now on ({file} changed)\n"
+            lines = daemon.page("/metrics")[1].splitlines()
+            assert 'forwarder_mismatched_responses_total{upstream="192.0.2.1:53"} 0.0' in lines
+            gauges = [line.partition(" ")[0] for line in lines if line.startswith("forwarder_upstream_up{")]
+            assert gauges == ['forwarder_upstream_up{upstream="192.0.2.2:53"}']
+
+
 class TestBeforeAnythingRuns:
     def test_a_port_in_use_is_a_listen_error(self) -> None:
         config = configured()
