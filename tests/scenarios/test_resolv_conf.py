@@ -10,8 +10,9 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from types import TracebackType
+from typing import Self
 
-import dns.flags
 import dns.rcode
 import pytest
 
@@ -103,7 +104,15 @@ class SteadyClient:
         with house.host.inside():
             self._client = UdpClient(house.daemon.server)
         self._thread = threading.Thread(target=self._run, daemon=True)
+
+    def __enter__(self) -> Self:
         self._thread.start()
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None) -> None:
+        self._ending.set()
+        self._thread.join()
+        self._client.__exit__(kind, error, traceback)
 
     def has_sent(self, more: int) -> None:
         """Wait until so many more are on their way."""
@@ -116,7 +125,6 @@ class SteadyClient:
         self._thread.join()
         while len(self.rcodes) < self.sent and self._receive(HANG):
             pass
-        self._client.__exit__(None, None, None)
 
     def _run(self) -> None:
         while not self._ending.wait(BETWEEN):
@@ -156,13 +164,13 @@ def by_linking(file: Path, text: str) -> None:
 def test_switched_under_load(tmp_path: Path, transport: str) -> None:
     """Every way in which files change, under a steady stream of queries: each is answered, none with a failure."""
     with house(tmp_path, f"nameserver {FIRST}\n", transport=transport) as at:
-        client = SteadyClient(at)
-        for change, address in ((by_rewriting, SECOND), (by_renaming, FIRST), (by_linking, SECOND), (by_linking, FIRST)):
-            client.has_sent(20)
-            change(at.file, f"nameserver {address}\n")
-            at.says(f"zone . asks {address}:53 from now on ({at.file} changed)")
-            at.asks_at_last(address)
-        client.end()
+        with SteadyClient(at) as client:
+            for change, address in ((by_rewriting, SECOND), (by_renaming, FIRST), (by_linking, SECOND), (by_linking, FIRST)):
+                client.has_sent(20)
+                change(at.file, f"nameserver {address}\n")
+                at.says(f"zone . asks {address}:53 from now on ({at.file} changed)")
+                at.asks_at_last(address)
+            client.end()
         assert client.sent >= 80
         assert client.rcodes == ["NOERROR"] * client.sent
         assert len(at.daemon.stderr.splitlines()) == 4
