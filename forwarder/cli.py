@@ -9,7 +9,7 @@ import sys
 from collections.abc import Sequence
 from typing import NoReturn
 
-from forwarder import config_file, supervisor
+from forwarder import config_file, supervisor, watching
 from forwarder.errors import ConfigError, ListenError
 from forwarder.observe import metrics
 
@@ -117,7 +117,7 @@ def _run(arguments: Arguments) -> int:
 
 def _check(file: str) -> int:
     config = config_file.load(file)
-    files = supervisor.read_files(config)
+    files = watching.read_files(config)
     for warning in (*config_file.warnings_for(config), *files.asked.warnings):
         supervisor.say(warning)
     return _shown(config_file.effective_text(config).rstrip("\n"))

@@ -39,10 +39,19 @@ class Upstreams(msgspec.Struct, frozen=True, tag=True):
 
     zones: list[ZoneUpstreams]
     """In the order of the configuration."""
+    rows: list[str] = []
+    """Whose each upstream's row in the counters is, those asked no more included. An address that is missing shares the
+    last row. Empty: nobody was asked before, and the place of an address is its row."""
 
     def names(self) -> list[str]:
-        """Each address once, in order of appearance: its place is its row in the counters, on both sides."""
+        """Each address once, in order of appearance."""
         return list(dict.fromkeys(address for zone in self.zones for address in zone.addresses))
+
+    def row_numbers(self) -> dict[str, int]:
+        """The row of each address that is asked, the same on both sides."""
+        names = self.names()
+        rows = {label: number for number, label in enumerate(self.rows or names)}
+        return {name: rows.get(name, len(rows) - 1) for name in names}
 
 
 class Begin(msgspec.Struct, frozen=True, tag=True):

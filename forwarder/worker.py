@@ -127,7 +127,7 @@ class Worker:
 
     def _zones_for(self, upstreams: link.Upstreams) -> Zones:
         """The zones as configured, each with its upstreams; one server over one transport is one in all of them."""
-        rows = {name: number for number, name in enumerate(upstreams.names())}
+        rows = upstreams.row_numbers()
         known: dict[Served, Server] = {}
         by_name: dict[bytes, Zone] = {}
         for number, (zone, told) in enumerate(zip(self._config.zones, upstreams.zones, strict=True)):

@@ -45,7 +45,9 @@ SUM_IN_HISTOGRAM = PER_HISTOGRAM - 1
 """One slot per bucket (not cumulative), one for what is above them all, one for the sum."""
 
 MAX_UPSTREAMS = 64
-"""Rows for upstreams; one beyond shares the last row. resolv.conf holds three, a zone seldom more."""
+"""Rows for upstreams; the last is shared by all beyond the others. resolv.conf holds three, a zone seldom more."""
+OTHER_UPSTREAMS = "other"
+"""Whose the last row is: a series keeps its meaning, however many upstreams come."""
 UPSTREAM_TRANSPORTS = ("udp", "tcp", "tls")
 FAILURE_REASONS = ("timeout", "network", "malformed", "servfail", "refused", "formerr", "notimp", "other")
 
@@ -87,7 +89,7 @@ def kind_for(qtype: int, source: int, rcode: int) -> int:
 
 
 def upstream_row(number: int) -> int:
-    """The first slot of an upstream, numbered in the order in which the supervisor named them."""
+    """The first slot of an upstream, numbered in the order in which the supervisor first named them."""
     return UPSTREAMS_AT + min(number, MAX_UPSTREAMS - 1) * PER_UPSTREAM
 
 

@@ -24,9 +24,9 @@ LARGEST_DATAGRAM = 65535
 
 
 class ScriptedUpstream:
-    """Answers by script on a free port of `address`, inside its `with` only."""
+    """Answers by script on a free port of `address`, or on this one, inside its `with` only."""
 
-    def __init__(self, address: str = "127.0.0.1") -> None:
+    def __init__(self, address: str = "127.0.0.1", port: int | None = None) -> None:
         self.received: list[Received] = []
         self.unreadable: list[bytes] = []
         """What came and was no DNS message."""
@@ -35,7 +35,7 @@ class ScriptedUpstream:
         self.connections = 0
         """TCP connections accepted so far."""
         self._script: dict[tuple[str, str | None], Behaviour] = {}
-        self._udp, self._listener = bound_pair(address)
+        self._udp, self._listener = bound_pair(address, port)
         self._other = socket.socket(self._udp.family, socket.SOCK_DGRAM)
         self._other.bind((address, 0))
         self.host = address
