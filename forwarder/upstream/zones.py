@@ -24,12 +24,17 @@ class Unanswered:
 
     error: ExtendedError
     text: str
+    timed_out: bool = False
+    """Whether nobody answered in time; False: upstreams said that they cannot, or cannot be reached, or there is none."""
+
+
+NOBODY_CONFIGURED = Unanswered(ExtendedError.NO_REACHABLE_AUTHORITY, "no upstream is configured for this name")
 
 
 class Zone:
     """A zone's upstreams, in written order."""
 
-    __slots__ = ("_selection", "_tallies", "_trust_ad", "_turn", "number", "upstreams")
+    __slots__ = ("_selection", "_tallies", "_trust_ad", "_turn", "number", "recoveries", "upstreams")
 
     def __init__(self, number: int, upstreams: list[Upstream], tallies: list[Tally], turn: Turn, *, trust_ad: bool) -> None:
         self.number = number
@@ -39,6 +44,17 @@ class Zone:
         self._tallies = tallies
         self._selection = Selection(len(upstreams))
         self._turn = turn
+        self.recoveries = 0
+        """How often an upstream that was down came back."""
+
+    def is_down(self, now: float) -> bool:  # noqa: ARG002 - health will need it
+        """Whether every upstream counts as down."""
+        health = self._selection.health
+        return bool(health) and not any(one.is_up for one in health)
+
+    def may_ask_ahead(self, now: float) -> bool:  # noqa: ARG002 - a budget will need it
+        """Whether one question may be asked that nobody waits for."""
+        return bool(self.upstreams)
 
     async def ask(self, query: Query, until: float) -> Response | Unanswered:
         """The first usable answer: upstreams in order, each until it fails, all inside the deadline."""
@@ -46,7 +62,7 @@ class Zone:
         now = turn.now
         number = selection.first(now)
         if number < 0:
-            return Unanswered(ExtendedError.NO_REACHABLE_AUTHORITY, "no upstream is configured for this name")
+            return NOBODY_CONFIGURED
         outcome = await self.upstreams[number].exchange(query, selection.give_up_at(0, now, until))
         attempts: Attempts | None = None
         while not isinstance(outcome, Response) or outcome.kind is FAILURE:
@@ -68,6 +84,8 @@ class Zone:
         return outcome
 
     def _note_recovery(self, number: int) -> None:
+        if not self._selection.health[number].is_up:
+            self.recoveries += 1
         self._selection.answered(number)
         self._tallies[number].is_up(up=True)
 
@@ -93,7 +111,7 @@ _RCODE_NAMES = {rcode.value: rcode.name for rcode in Rcode}
 def _reason(upstream: str, outcome: Response | Failed) -> Unanswered:
     match outcome:
         case Failed.TIMEOUT:
-            return Unanswered(ExtendedError.NO_REACHABLE_AUTHORITY, f"no response from {upstream}")
+            return Unanswered(ExtendedError.NO_REACHABLE_AUTHORITY, f"no response from {upstream}", timed_out=True)
         case Failed.NETWORK | Failed.LOST:
             return Unanswered(ExtendedError.NETWORK_ERROR, f"cannot reach {upstream}")
         case Failed.MALFORMED:
