@@ -24,12 +24,14 @@ from forwarder import config as settings
 from forwarder import link
 from forwarder.cache.answers import AnswerCache
 from forwarder.cache.exact import ExactCache
+from forwarder.cache.failures import Failures
 from forwarder.cache.lifetime import Limits
 from forwarder.cache.pinned import PinnedNames
 from forwarder.observe import counters
 from forwarder.serving.allow import AllowedClients
-from forwarder.serving.answering import Answering, Memory, Terms
+from forwarder.serving.answering import Answering, Memory
 from forwarder.serving.coalescing import Coalescing
+from forwarder.serving.responding import Responding, Terms
 from forwarder.serving.tcp import Admission, TcpDoor
 from forwarder.serving.udp import UdpDoor
 from forwarder.upstream.network import Network, address_for
@@ -49,6 +51,9 @@ clock = functools.partial(time.clock_gettime, time.CLOCK_BOOTTIME)
 """Seconds of a clock that also runs while the host sleeps: a resumed VM must not serve yesterday's answers as fresh."""
 EXACT_SHARE = 4
 """The exact cache may take one part in so many of `cache.memory`: it holds what was asked within a second, twice over."""
+FAILURES_SHARE = 32
+"""The same for failures, which are small and short-lived: of 32 MiB some 2,000 questions at one time, as many as may be in
+progress."""
 GAUGES_EVERY = 1.0
 """Seconds between two writings of what is a state and not an event: cache sizes, questions in progress."""
 DRAIN_GRACE = 0.2
@@ -69,18 +74,13 @@ class Worker:
         self._counts = counters.mapped(begin.counters)
         turn = Turn(clock)
         self._network = Network(Readiness(turn), Timers(), turn, Unpredictable())
-        memory = self._config.cache.memory
-        exact_budget = memory // EXACT_SHARE
-        self._memory = Memory(ExactCache(exact_budget), PinnedNames(), AnswerCache(memory - exact_budget))
+        self._memory = _memory_for(self._config.cache)
         self._coalescing = Coalescing(self._config.answering.max_in_progress)
         self._servers: dict[Served, Server] = {}
         self._probing = Probing(self._network)
-        limits = {
-            number: Limits(int(zone.max_ttl), int(zone.max_negative_ttl)) for number, zone in enumerate(self._config.zones)
-        }
-        terms = Terms(self._config.answering.deadline, self._config.listen.max_udp_size, limits)
         zones = self._zones_for(begin.upstreams)
-        self._answering = Answering(self._memory, self._coalescing, zones, terms, self._counts, turn)
+        responding = Responding(_terms_for(self._config), self._counts, turn)
+        self._answering = Answering(self._memory, self._coalescing, zones, responding, self._probing, self._network.timers)
         self.pin(begin.pinned)
         self._udp = [socket.socket(fileno=descriptor) for descriptor in begin.udp]
         self._tcp = [socket.socket(fileno=descriptor) for descriptor in begin.tcp]
@@ -112,6 +112,7 @@ class Worker:
     def ask_these(self, upstreams: link.Upstreams) -> None:
         """Forward to these upstreams from now on; questions in progress end where they began."""
         self._answering.zones = self._zones_for(upstreams)
+        self._memory.failures.clear()
         self._probing.begin()
 
     async def drain(self) -> None:
@@ -177,11 +178,33 @@ class Worker:
         counts[kinds + counters.CACHE_KINDS.index("exact")] = len(memory.exact)
         counts[kinds + counters.CACHE_KINDS.index("positive")] = memory.answers.positive
         counts[kinds + counters.CACHE_KINDS.index("negative")] = len(memory.answers) - memory.answers.positive
-        counts[counters.CACHE_BYTES] = memory.answers.used + memory.exact.used
+        counts[kinds + counters.CACHE_KINDS.index("failure")] = len(memory.failures)
+        counts[counters.CACHE_BYTES] = memory.answers.used + memory.exact.used + memory.failures.used
         counts[counters.IN_PROGRESS] = len(self._coalescing)
-        counts[counters.CACHE_EVICTIONS] += memory.answers.take_evictions()
+        counts[counters.CACHE_EVICTIONS] += memory.answers.take_evictions() + memory.failures.take_evictions()
         counts[counters.COALESCED] += self._coalescing.take_coalesced()
         self._loop.call_later(GAUGES_EVERY, self._write_gauges)
+
+
+def _memory_for(cache: settings.CacheSettings) -> Memory:
+    exact, failures = cache.memory // EXACT_SHARE, cache.memory // FAILURES_SHARE
+    return Memory(
+        ExactCache(exact), PinnedNames(), AnswerCache(cache.memory - exact - failures),
+        Failures(failures, cache.failure_ttl, cache.max_failure_ttl),
+    )  # fmt: skip
+
+
+def _terms_for(config: settings.Config) -> Terms:
+    cache, answering = config.cache, config.answering
+    limits = {
+        number: Limits(int(zone.max_ttl), int(zone.max_negative_ttl), zone.maximum_stale_timer)
+        for number, zone in enumerate(config.zones)
+    }
+    limits[-1] = Limits(0, 0)
+    return Terms(
+        answering.deadline, answering.client_response_timer, cache.failure_recheck_timer, int(cache.stale_answer_ttl),
+        cache.prefetch, config.listen.max_udp_size, limits,
+    )  # fmt: skip
 
 
 def _row(transport: str, endpoint: socket.socket) -> int:

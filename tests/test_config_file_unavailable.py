@@ -56,10 +56,6 @@ def test_said(path: str) -> None:
     assert sentence.startswith(f"{path.replace('[]', '[1]')} has no effect in this version: ")
 
 
-def test_stale_timer_of_a_zone() -> None:
-    assert "zones[1].maximum_stale_timer" in warnings_for(with_setting("zones[].maximum_stale_timer", 5.0))[0]
-
-
 @pytest.mark.parametrize(("path", "default"), [(path, default) for path, (default, _) in IDLE.items()])
 def test_table_of_defaults_is_right(path: str, default: object) -> None:
     assert warnings_for(with_setting(path, default)) == ()

@@ -51,7 +51,7 @@ OTHER_UPSTREAMS = "other"
 UPSTREAM_TRANSPORTS = ("udp", "tcp", "tls")
 FAILURE_REASONS = ("timeout", "network", "malformed", "servfail", "refused", "formerr", "notimp", "other")
 
-CACHE_KINDS = ("exact", "positive", "negative")
+CACHE_KINDS = ("exact", "positive", "negative", "failure")
 
 # The map, from its first slot to its last.
 HISTOGRAMS_AT = len(DOORS) * PER_DOOR
@@ -70,7 +70,8 @@ CACHE_ENTRIES_AT = UPSTREAMS_AT + MAX_UPSTREAMS * PER_UPSTREAM  # gauges
 CACHE_BYTES = CACHE_ENTRIES_AT + len(CACHE_KINDS)  # gauge
 CACHE_EVICTIONS = CACHE_BYTES + 1
 COALESCED = CACHE_EVICTIONS + 1
-DEADLINE_MISSED = COALESCED + 1
+PREFETCHES = COALESCED + 1
+DEADLINE_MISSED = PREFETCHES + 1
 REFUSED_CLIENTS = DEADLINE_MISSED + 1
 MALFORMED_QUERIES = REFUSED_CLIENTS + 1
 IN_PROGRESS = MALFORMED_QUERIES + 1  # gauge

@@ -86,7 +86,7 @@ class Collector:
     def _cache(self) -> Iterable[Metric]:
         entries = GaugeMetricFamily(
             "forwarder_cache_entries",
-            "Entries in memory: exact (query bytes to response bytes), positive and negative (by question).",
+            "Entries in memory: exact (query bytes to response bytes), positive, negative and failure (by question).",
             labels=("kind",),
         )
         for number, kind in enumerate(counters.CACHE_KINDS):
@@ -98,6 +98,9 @@ class Collector:
         )
         yield self._counter(
             "forwarder_coalesced", "Queries that waited for the same question already in progress.", counters.COALESCED
+        )
+        yield self._counter(
+            "forwarder_prefetches", "Answers in use that were asked for again before they ended.", counters.PREFETCHES
         )
 
     def _upstream_traffic(self, figures: Figures) -> Iterable[Metric]:

@@ -12,15 +12,17 @@ import dns.rcode
 
 from forwarder.cache.answers import AnswerCache
 from forwarder.cache.exact import ExactCache
+from forwarder.cache.failures import Failures
 from forwarder.cache.lifetime import Limits
 from forwarder.cache.pinned import PinnedNames
 from forwarder.observe import counters
-from forwarder.serving.answering import Answering, Memory, Terms
+from forwarder.serving.answering import Answering, Memory
 from forwarder.serving.coalescing import Coalescing
-from forwarder.upstream.selection import Failed
+from forwarder.serving.responding import Responding, Terms
+from forwarder.upstream.selection import Failed, Upstream
 from forwarder.upstream.tally import Tally
 from forwarder.upstream.turn import Turn
-from forwarder.upstream.waiting import Waiting
+from forwarder.upstream.waiting import Timers, Waiting
 from forwarder.upstream.zones import Zone, Zones
 from forwarder.wire.message import Query, query_for_upstream
 from forwarder.wire.names import ROOT
@@ -29,6 +31,12 @@ from tests.lab.behaviours import Behaviour, Received, answer
 from tests.lab.clients import extended_errors, query
 
 DEADLINE = 1.8
+CLIENT_RESPONSE_TIMER = 0.4
+FAILURE_TTL = 1.0
+MAX_FAILURE_TTL = 30.0
+FAILURE_RECHECK_TIMER = 5.0
+MAXIMUM_STALE_TIMER = 3600.0
+STALE_ANSWER_TTL = 30
 MAX_UDP_SIZE = 1232
 ONE = answer("@ 60 IN A 192.0.2.1")
 PINNED_ADDRESS = "198.51.100.7"
@@ -96,27 +104,56 @@ def said(question: Query, behaviour: Behaviour) -> Response:
     return parse_response(move.octets, question.name, question.qtype, do=question.do)
 
 
+class KitchenZone(Zone):
+    """A zone whose upstreams are down, have come back, or have nothing to spare when the test says so."""
+
+    __slots__ = ("budget", "down", "recoveries")
+
+    def __init__(self, number: int, upstreams: list[Upstream], tallies: list[Tally], turn: Turn, *, trust_ad: bool) -> None:
+        super().__init__(number, upstreams, tallies, turn, trust_ad=trust_ad)
+        self.down = False
+        self.recoveries = 0
+        self.budget = 1000
+        """Questions that may still be asked ahead."""
+
+    def is_down(self, now: float) -> bool:  # noqa: ARG002 - a real one needs it
+        """Whether the test said so."""
+        return self.down
+
+    def may_ask_ahead(self, now: float) -> bool:  # noqa: ARG002 - a real one needs it
+        """One less, while there are any."""
+        self.budget -= 1
+        return self.budget >= 0
+
+
 class Kitchen:
     """The recipe, its ingredients, and two doors; for another door, `answering`, `turn` and `counts` are there."""
 
-    def __init__(self, *, max_in_progress: int = 1000, is_clock_real: bool = False) -> None:
+    def __init__(self, *, max_in_progress: int = 1000, is_clock_real: bool = False, prefetch: bool = True) -> None:
         self.now = 1000.0
         """What the clock says, seconds."""
         self.counts = counters.private()
         self.turn = Turn(time.monotonic if is_clock_real else lambda: self.now)
         self.upstream = FakeUpstream()
-        self.memory = Memory(ExactCache(1 << 20), PinnedNames(), AnswerCache(1 << 20))
+        self.timers = Timers()
+        failures = Failures(1 << 20, FAILURE_TTL, MAX_FAILURE_TTL)
+        self.memory = Memory(ExactCache(1 << 20), PinnedNames(), AnswerCache(1 << 20), failures)
         self.coalescing = Coalescing(max_in_progress)
-        zone = Zone(0, [self.upstream], [Tally(self.counts, 0, self.turn)], self.turn, trust_ad=False)
-        terms = Terms(DEADLINE, MAX_UDP_SIZE, {0: Limits(max_ttl=3600, max_negative_ttl=30)})
-        self.answering = Answering(self.memory, self.coalescing, Zones({ROOT: zone}, zone), terms, self.counts, self.turn)
+        self.zone = KitchenZone(0, [self.upstream], [Tally(self.counts, 0, self.turn)], self.turn, trust_ad=False)
+        limits = Limits(max_ttl=3600, max_negative_ttl=30, maximum_stale_timer=MAXIMUM_STALE_TIMER)
+        terms = Terms(
+            DEADLINE, CLIENT_RESPONSE_TIMER, FAILURE_RECHECK_TIMER, STALE_ANSWER_TTL, prefetch, MAX_UDP_SIZE, {0: limits}
+        )  # fmt: skip
+        responding = Responding(terms, self.counts, self.turn)
+        zones = Zones({ROOT: self.zone}, self.zone)
+        self.answering = Answering(self.memory, self.coalescing, zones, responding, self.timers)
         self.udp = FakeDoor()
         self.tcp = FakeDoor(is_stream=True)
 
     def pass_time(self, seconds: float) -> None:
-        """Let the clock go on, and the next turn begin."""
+        """Let the clock go on, and the next turn begin, with what is due by then."""
         self.now += seconds
-        self.turn.begin()
+        self.timers.sweep(self.turn.begin())
 
     def take(self, octets: bytes, peer: object = None, *, door: FakeDoor | None = None) -> None:
         """Do what a door does with a query that its exact cache does not know."""
