@@ -192,11 +192,12 @@ class Attempts:
             leg = next((leg for leg in range(len(server.legs)) if self._may(Send(number, leg, edns=True))), -1)
             if leg < 0:
                 continue
-            ready_at = self._not_before.get(number, now) - SLACK
-            if ready_at <= now and (asked or not server.health.is_up) and not server.budget.take(now):
-                ready_at = max(server.budget.ready_at(now), (now + self.until) / 2)  # many may wait for the next token
-            if ready_at <= now:
-                return Send(number, leg, self._edns_for(number, asked, now))
+            ready_at = self._not_before.get(number, now)
+            if ready_at <= now + SLACK:
+                is_first = not asked and server.health.is_up
+                if is_first or server.budget.take(now):
+                    return Send(number, leg, self._edns_for(number, asked, now))
+                ready_at = max(now + 2 * SLACK, (now + self.until) / 2)  # many may wait for the next token
             soonest = min(soonest, ready_at)
         if self.open:
             return self.until
