@@ -189,7 +189,8 @@ class Attempts:
         soonest = math.inf
         for asked, _, number in self._ranked():
             server = self._candidates[number]
-            leg = next((leg for leg in range(len(server.legs)) if self._may(Send(number, leg, edns=True))), -1)
+            legs = range(1 if server.legs[0].is_stream else len(server.legs))  # after UDP a stream, never the other way round
+            leg = next((leg for leg in legs if self._may(Send(number, leg, edns=True))), -1)
             if leg < 0:
                 continue
             ready_at = self._not_before.get(number, now)
