@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from forwarder.observe import counters
-from forwarder.upstream.selection import Failed
+from forwarder.upstream.servers import Failed
 from tests.lab.behaviours import Behaviour, addresses, answer, nodata, nxdomain, refusal
 from tests.lab.clients import extended_errors, query, rdatas
 from tests.lab.collector import garbage_after
@@ -294,7 +294,7 @@ def test_every_failure_leaves_as_servfail_that_names_upstream_and_cause(
     octets, without_opt = octets_of("a.test.", payload=1232), octets_of("A.test.")
     kitchen.take(octets, "opt")
     kitchen.take(without_opt, "none")
-    kitchen.upstream.settle(outcome)
+    kitchen.fail(outcome)
     replies = dict(kitchen.udp.replies)
     told, text = failure(replies["opt"], octets)
     assert told == code

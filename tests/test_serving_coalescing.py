@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from forwarder.serving.coalescing import MAX_JOINED, Asker, Coalescing
-from forwarder.upstream.selection import Failed
+from forwarder.upstream.servers import Failed
 from forwarder.wire.message import parse_query
 from tests.lab.behaviours import Behaviour, addresses, answer, nxdomain, refusal
 from tests.lab.clients import query, rdatas
@@ -223,6 +223,8 @@ def test_nothing_is_left_to_collect_of_what_an_upstream_was_asked(outcome: Behav
         for octets in (first, first, second):
             kitchen.take(octets)
             kitchen.take(octets, door=kitchen.tcp)
+        if isinstance(given, Failed):
+            kitchen.fail(given)
         kitchen.upstream.settle(given)
         assert len(kitchen.udp.replies) == len(kitchen.tcp.replies) == 3
         for kept in (kitchen.udp.replies, kitchen.tcp.replies, kitchen.upstream.asked):

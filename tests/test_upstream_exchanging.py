@@ -3,7 +3,7 @@
 import pytest
 
 from forwarder.upstream.exchanging import Exchange, settled
-from forwarder.upstream.selection import Failed
+from forwarder.upstream.servers import Failed
 from forwarder.wire.message import framed_query_for_upstream
 from tests.test_upstream_network import ADDRESS, Asked, query_for, response_to
 

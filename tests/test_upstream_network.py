@@ -16,7 +16,7 @@ import pytest
 from forwarder.observe import counters
 from forwarder.upstream.network import Address, Network, address_for
 from forwarder.upstream.readiness import Readiness
-from forwarder.upstream.selection import Failed
+from forwarder.upstream.servers import Failed
 from forwarder.upstream.tally import Tally
 from forwarder.upstream.turn import Turn
 from forwarder.upstream.unpredictable import Unpredictable

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from forwarder.upstream import stream
 from forwarder.upstream.network import address_for
-from forwarder.upstream.selection import Failed
+from forwarder.upstream.servers import Failed
 from forwarder.upstream.stream import BUSY, CHUNK, IDLE_TIMEOUT, MAX_CONNECTIONS, StreamUpstream
 from forwarder.wire.message import QR, Query
 from forwarder.wire.records import Kind

@@ -9,7 +9,7 @@ import dns.message
 import pytest
 
 from forwarder.upstream.network import Address, address_for
-from forwarder.upstream.selection import Failed
+from forwarder.upstream.servers import Failed
 from forwarder.upstream.udp import UdpUpstream
 from forwarder.wire.message import AD, CD, QR, RA, RD, TC, Query, parse_query
 from forwarder.wire.records import Kind, Response

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 import pytest
 
 from forwarder.upstream import udp
-from forwarder.upstream.selection import Failed
+from forwarder.upstream.servers import Failed
 from forwarder.upstream.waiting import step
 from forwarder.wire.message import Qtype
 from tests.test_upstream_network import ADDRESS, DatagramPeer, open_descriptors, query_for, response_to

@@ -19,10 +19,15 @@ from forwarder.observe import counters
 from forwarder.serving.answering import Answering, Memory
 from forwarder.serving.coalescing import Coalescing
 from forwarder.serving.responding import Responding, Terms
-from forwarder.upstream.selection import Failed, Upstream
+from forwarder.upstream.network import Network
+from forwarder.upstream.probing import Probing
+from forwarder.upstream.readiness import Readiness
+from forwarder.upstream.round_trip import RoundTrip
+from forwarder.upstream.servers import Failed, Server
 from forwarder.upstream.tally import Tally
 from forwarder.upstream.turn import Turn
-from forwarder.upstream.waiting import Timers, Waiting
+from forwarder.upstream.unpredictable import Unpredictable
+from forwarder.upstream.waiting import TICK, Timers, Waiting
 from forwarder.upstream.zones import Zone, Zones
 from forwarder.wire.message import Query, query_for_upstream
 from forwarder.wire.names import ROOT
@@ -63,28 +68,36 @@ class Asked(Waiting):
         self.query = question
         self.until = until
 
+    def abandon(self) -> None:
+        """Nobody waits any more."""
+        self.coroutine = None
+
 
 class FakeUpstream:
     """Answers when the test says so; raises when it is told to, which a real one never does."""
 
     name = "192.0.2.53:53"
+    is_stream = False
 
     def __init__(self) -> None:
+        self.round_trip = RoundTrip()
         self.asked: list[tuple[Query, float]] = []
         """Every question that came, and until when it may take."""
         self.waiting: list[Asked] = []
         """Those not answered yet."""
         self.defect: Exception | None = None
 
-    async def exchange(self, query: Query, until: float) -> Response | Failed:
+    def exchange(self, query: Query, until: float, *, edns: bool = True) -> Asked:  # noqa: ARG002 - a real one needs it
         """One attempt, ended by `settle`."""
         self.asked.append((query, until))
         if self.defect is not None:
             raise self.defect
         asked = Asked(query, until)
         self.waiting.append(asked)
-        outcome: Response | Failed = await asked
-        return outcome
+        return asked
+
+    def close(self) -> None:
+        """Nothing is idle."""
 
     def settle(self, outcome: Behaviour | Response | Failed = ONE) -> None:
         """Answer all that waits, and what is asked because of that, until nothing waits."""
@@ -107,16 +120,21 @@ def said(question: Query, behaviour: Behaviour) -> Response:
 class KitchenZone(Zone):
     """A zone whose upstreams are down, have come back, or have nothing to spare when the test says so."""
 
-    __slots__ = ("budget", "down", "recoveries")
+    __slots__ = ("budget", "down", "times_recovered")
 
-    def __init__(self, number: int, upstreams: list[Upstream], tallies: list[Tally], turn: Turn, *, trust_ad: bool) -> None:
-        super().__init__(number, upstreams, tallies, turn, trust_ad=trust_ad)
+    def __init__(self, number: int, servers: list[Server], network: Network) -> None:
+        super().__init__(number, servers, network)
         self.down = False
-        self.recoveries = 0
+        self.times_recovered = 0
         self.budget = 1000
         """Questions that may still be asked ahead."""
 
-    def is_down(self, now: float) -> bool:  # noqa: ARG002 - a real one needs it
+    @property
+    def recoveries(self) -> int:
+        """As often as the test said so."""
+        return self.times_recovered
+
+    def is_down(self) -> bool:
         """Whether the test said so."""
         return self.down
 
@@ -139,14 +157,16 @@ class Kitchen:
         failures = Failures(1 << 20, FAILURE_TTL, MAX_FAILURE_TTL)
         self.memory = Memory(ExactCache(1 << 20), PinnedNames(), AnswerCache(1 << 20), failures)
         self.coalescing = Coalescing(max_in_progress)
-        self.zone = KitchenZone(0, [self.upstream], [Tally(self.counts, 0, self.turn)], self.turn, trust_ad=False)
+        network = Network(Readiness(self.turn), self.timers, self.turn, Unpredictable())
+        server = Server(self.upstream.name, (self.upstream,), Tally(self.counts, 0, self.turn), self.turn.now)
+        self.zone = KitchenZone(0, [server], network)
         limits = Limits(max_ttl=3600, max_negative_ttl=30, maximum_stale_timer=MAXIMUM_STALE_TIMER)
         terms = Terms(
             DEADLINE, CLIENT_RESPONSE_TIMER, FAILURE_RECHECK_TIMER, STALE_ANSWER_TTL, prefetch, MAX_UDP_SIZE, {0: limits}
         )  # fmt: skip
         responding = Responding(terms, self.counts, self.turn)
         zones = Zones({ROOT: self.zone}, self.zone)
-        self.answering = Answering(self.memory, self.coalescing, zones, responding, self.timers)
+        self.answering = Answering(self.memory, self.coalescing, zones, responding, Probing(network), self.timers)
         self.udp = FakeDoor()
         self.tcp = FakeDoor(is_stream=True)
 
@@ -154,6 +174,13 @@ class Kitchen:
         """Let the clock go on, and the next turn begin, with what is due by then."""
         self.now += seconds
         self.timers.sweep(self.turn.begin())
+
+    def fail(self, outcome: Behaviour | Response | Failed) -> None:
+        """Have the upstream do so again and again, until nobody waits for it any more."""
+        self.upstream.settle(outcome)
+        while self.coalescing:
+            self.pass_time(TICK)
+            self.upstream.settle(outcome)
 
     def take(self, octets: bytes, peer: object = None, *, door: FakeDoor | None = None) -> None:
         """Do what a door does with a query that its exact cache does not know."""

@@ -17,6 +17,7 @@ import dns.exception
 import dns.message
 import dns.name
 
+from forwarder.upstream.probing import MARK
 from tests.lab.behaviours import Behaviour, Move, Received, refusal
 from tests.lab.ports import bound_pair
 
@@ -28,6 +29,7 @@ class ScriptedUpstream:
 
     def __init__(self, address: str = "127.0.0.1", port: int | None = None) -> None:
         self.received: list[Received] = []
+        """Probes for loops, which come at any time, left out."""
         self.unreadable: list[bytes] = []
         """What came and was no DNS message."""
         self.default: Behaviour = refusal("REFUSED")
@@ -139,7 +141,8 @@ class ScriptedUpstream:
         except (dns.exception.DNSException, IndexError):
             self.unreadable.append(octets)
             return
-        self.received.append(query)
+        if not name.startswith(MARK):
+            self.received.append(query)
         for move in self._behaviour_for(name, query.qtype)(query):
             if move.after:
                 self._loop.call_later(move.after, self._make, move, query)

@@ -197,7 +197,8 @@ def test_more_questions_than_may_be_in_progress() -> None:
             response = client.receive()
             assert response is not None
             assert response.rcode() == dns.rcode.SERVFAIL
-        assert len({received.name.lower() for received in stage.upstream.received}) <= 5
+        names = {received.name.lower() for received in stage.upstream.received}
+        assert len(names - {"."}) <= 5, "what is silent is probed beside them"
 
 
 # --- what is no query ------------------------------------------------------------------------------------------------

@@ -205,8 +205,16 @@ def test_without_case_randomisation_the_name_goes_out_as_it_is() -> None:
 # --- coalescing ------------------------------------------------------------------------------------------------------
 
 
-def test_fifty_askers_one_query(stage: Stage) -> None:
-    """Fifty clients miss on one question while it is in progress, over UDP and TCP, in any spelling: asked once."""
+def test_fifty_askers_one_query() -> None:
+    """Fifty clients miss on one question while it is in progress, over UDP and TCP, in any spelling: asked once.
+
+    On a stage of its own: an upstream that is known to answer within a millisecond is asked again sooner.
+    """
+    with staged() as stage:
+        ask_fifty_times(stage)
+
+
+def ask_fifty_times(stage: Stage) -> None:
     name = "coalesced.matching.test"
     stage.upstream.on(name, late(0.2, TRUTH))
     before = stage.daemon.metric("forwarder_coalesced_total")
