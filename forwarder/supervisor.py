@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from forwarder import config as settings
-from forwarder import link, sockets, watching, workers
+from forwarder import link, sockets, trust, watching, workers
 from forwarder.errors import ConfigError, Problem
 from forwarder.observe import counters, pages
 
@@ -40,6 +40,8 @@ class Files:
     watched: watching.Watched
     pinned: link.Pinned
     asked: watching.Asked
+    authorities: dict[str, bytes]
+    """Whom zones asked over TLS trust, as `trust.authorities` gives it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,13 +52,15 @@ class Bound:
     http: socket.socket
     counters: int
     """File descriptor of the counters' memory: it outlives each worker."""
+    authorities: dict[str, int]
+    """File descriptors of memory files with the same certificates."""
 
 
 def read_files(config: settings.Config) -> Files:
     """Read the files the configuration names. Raises ConfigError with the problems of all of them."""
     watched = watching.Watched(config.hosts.files)  # before reading: what changes meanwhile is seen at the first look
     problems: list[Problem] = []
-    pinned, asked = None, None
+    pinned, asked, authorities = None, None, None
     try:
         pinned = watching.pinned(config)
     except ConfigError as error:
@@ -65,9 +69,13 @@ def read_files(config: settings.Config) -> Files:
         asked = watching.asked(config)
     except ConfigError as error:
         problems += error.problems
-    if pinned is None or asked is None:
+    try:
+        authorities = trust.authorities(config)
+    except ConfigError as error:
+        problems += error.problems
+    if pinned is None or asked is None or authorities is None:
         raise ConfigError(tuple(problems))
-    return Files(watched=watched, pinned=pinned, asked=asked)
+    return Files(watched=watched, pinned=pinned, asked=asked, authorities=authorities)
 
 
 def run(config: settings.Config, *, program: Sequence[str] = workers.WORKER_PROGRAM) -> int:
@@ -80,8 +88,18 @@ def run(config: settings.Config, *, program: Sequence[str] = workers.WORKER_PROG
         descriptor = os.memfd_create("forwarder-counters")
         held.callback(os.close, descriptor)
         os.ftruncate(descriptor, counters.SIZE * 8)
-        bound = Bound(doors=doors, http=http, counters=descriptor)
+        authorities = {ca_file: _memory(content, held) for ca_file, content in files.authorities.items()}
+        bound = Bound(doors=doors, http=http, counters=descriptor, authorities=authorities)
         return asyncio.run(_serve(config, files, bound, program))
+
+
+def _memory(content: bytes, held: contextlib.ExitStack) -> int:
+    """The file descriptor of a memory file with this content, closed when all is over."""
+    descriptor = os.memfd_create("forwarder-authorities")
+    held.callback(os.close, descriptor)
+    with open(descriptor, "wb", closefd=False) as file:
+        file.write(content)
+    return descriptor
 
 
 async def _serve(config: settings.Config, files: Files, bound: Bound, program: Sequence[str]) -> int:
@@ -106,7 +124,11 @@ class Supervisor:
         self._has_served = False
         self._status = 0
         self._beside: list[asyncio.Task[None]] = []
-        descriptors = (*(door.fileno() for door in (*bound.doors.udp, *bound.doors.tcp)), bound.counters)
+        descriptors = (
+            *(door.fileno() for door in (*bound.doors.udp, *bound.doors.tcp)),
+            bound.counters,
+            *bound.authorities.values(),
+        )
         surroundings = workers.Surroundings(
             program=program,
             descriptors=descriptors,
@@ -162,6 +184,7 @@ class Supervisor:
             counters=self._bound.counters,
             pinned=pinned,
             upstreams=self._files.asked.upstreams,
+            authorities=self._bound.authorities,
         )
 
     def _ensure_link_holds(self, pinned: link.Pinned) -> None:

@@ -37,6 +37,7 @@ from forwarder.upstream.readiness import Readiness
 from forwarder.upstream.selection import Upstream
 from forwarder.upstream.stream import StreamUpstream
 from forwarder.upstream.tally import Tally
+from forwarder.upstream.tls import ServerIdentity, context_for
 from forwarder.upstream.turn import Turn
 from forwarder.upstream.udp import UdpUpstream
 from forwarder.upstream.unpredictable import Unpredictable
@@ -70,6 +71,7 @@ class Worker:
         self._memory = Memory(ExactCache(exact_budget), PinnedNames(), AnswerCache(memory - exact_budget))
         self._coalescing = Coalescing(self._config.answering.max_in_progress)
         self._upstreams: list[StreamUpstream | UdpUpstream] = []
+        self._trust = {ca_file: context_for(_content(memory)) for ca_file, memory in begin.authorities.items()}
         limits = {
             number: Limits(int(zone.max_ttl), int(zone.max_negative_ttl)) for number, zone in enumerate(self._config.zones)
         }
@@ -124,14 +126,14 @@ class Worker:
     def _zones_for(self, upstreams: link.Upstreams) -> Zones:
         """The zones as configured, each with its upstreams; one server over one transport is one upstream in all of them."""
         rows = {name: number for number, name in enumerate(upstreams.names())}
-        known: dict[tuple[str, str, str, bool], Upstream] = {}
+        known: dict[tuple[str, str, str, bool, str | None], Upstream] = {}
         by_name: dict[bytes, Zone] = {}
         for number, (zone, told) in enumerate(zip(self._config.zones, upstreams.zones, strict=True)):
             tallies = [Tally(self._counts, rows[address], self._network.turn) for address in told.addresses]
             servers = []
             for address, tally in zip(told.addresses, tallies, strict=True):
                 tally.is_up(up=True)
-                key = (address, zone.transport, zone.case_randomisation, zone.trust_ad)
+                key = (address, zone.transport, zone.case_randomisation, zone.trust_ad, zone.ca_file)
                 if key not in known:
                     known[key] = self._upstream_for(address, zone, tally)
                 servers.append(known[key])
@@ -140,9 +142,12 @@ class Worker:
 
     def _upstream_for(self, address: str, zone: settings.Zone, tally: Tally) -> Upstream:
         target = address_for(*settings.split_address(address))
-        stream = StreamUpstream(target, self._network, tally, wants_ad=zone.trust_ad)
+        identity = None
+        if zone.transport == "tls":
+            identity = ServerIdentity(self._trust[zone.ca_file or ""], target, settings.server_name(address))
+        stream = StreamUpstream(target, self._network, tally, wants_ad=zone.trust_ad, identity=identity)
         self._upstreams.append(stream)
-        if zone.transport == "tcp":
+        if zone.transport != "udp":
             return stream
         udp = UdpUpstream(
             target, self._network, tally, stream, case_randomisation=zone.case_randomisation, wants_ad=zone.trust_ad
@@ -176,6 +181,11 @@ class Worker:
         counts[counters.CACHE_EVICTIONS] += memory.answers.take_evictions()
         counts[counters.COALESCED] += self._coalescing.take_coalesced()
         self._loop.call_later(GAUGES_EVERY, self._write_gauges)
+
+
+def _content(memory: int) -> bytes:
+    """What a memory file of the supervisor's holds; read from its start, for the worker before us has read it too."""
+    return os.pread(memory, os.fstat(memory).st_size, 0)
 
 
 def _row(transport: str, endpoint: socket.socket) -> int:

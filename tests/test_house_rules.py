@@ -56,10 +56,11 @@ ROOMS: Mapping[str, Room] = {
     "observe.metrics": Room("observe.counters errors", "prometheus_client"),
     "observe.pages": Room("observe.metrics observe.counters errors", "prometheus_client starlette uvicorn"),
     "sockets": Room("config errors"),
+    "trust": Room("config errors"),
     "watching": Room("config errors hosts link node"),
     "workers": Room(f"config {LEAVES}"),
     "supervisor": Room(
-        f"sockets watching workers config config_file hosts node observe.metrics observe.pages {LEAVES}", "uvicorn"
+        f"sockets trust watching workers config config_file hosts node observe.metrics observe.pages {LEAVES}", "uvicorn"
     ),
     "cli": Room("supervisor config config_file observe.metrics observe.pages node errors"),
     "__main__": Room("cli"),

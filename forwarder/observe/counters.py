@@ -47,7 +47,7 @@ SUM_IN_HISTOGRAM = PER_HISTOGRAM - 1
 MAX_UPSTREAMS = 64
 """Rows for upstreams; one beyond shares the last row. resolv.conf holds three, a zone seldom more."""
 UPSTREAM_TRANSPORTS = ("udp", "tcp", "tls")
-FAILURE_REASONS = ("timeout", "network", "malformed", "servfail", "refused", "formerr", "notimp", "other")
+FAILURE_REASONS = ("timeout", "network", "certificate", "malformed", "servfail", "refused", "formerr", "notimp", "other")
 
 CACHE_KINDS = ("exact", "positive", "negative")
 

@@ -1,4 +1,4 @@
-"""An upstream over TCP: a few connections, many queries pipelined on each, least loaded first (RFC 7766).
+"""An upstream over TCP or TLS: a few connections, many queries pipelined on each, least loaded first (RFC 7766).
 
 One connection alone would queue behind its slowest query where the upstream serves a connection serially (CoreDNS does), so
 several are dialled as load grows. Queries of one turn leave in one write. Always holds: a response counts only on the
@@ -18,7 +18,8 @@ from forwarder.upstream.network import Address, Network
 from forwarder.upstream.pipelining import MAX_OUTSTANDING, Pipeline
 from forwarder.upstream.readiness import READ, WRITE
 from forwarder.upstream.selection import Failed
-from forwarder.upstream.tally import TCP, Tally
+from forwarder.upstream.tally import TCP, TLS, Tally
+from forwarder.upstream.tls import ServerIdentity, TlsSocket
 from forwarder.upstream.waiting import TICK
 from forwarder.wire.framing import Deframer
 from forwarder.wire.message import Match, Query, framed_query_for_upstream, match_for
@@ -43,7 +44,7 @@ BARE_FAILURE, EXACT, NONE = Match.BARE_FAILURE, Match.EXACT, Match.NONE
 
 
 class StreamUpstream:
-    """A server asked over TCP."""
+    """A server asked over TCP, or over TLS where it has an identity to prove."""
 
     __slots__ = (
         "_address",
@@ -57,16 +58,20 @@ class StreamUpstream:
         "_wants_ad",
         "_watch",
         "credit",
+        "identity",
         "name",
     )
 
-    def __init__(self, address: Address, network: Network, tally: Tally, *, wants_ad: bool) -> None:
-        self.name = address.text
+    def __init__(
+        self, address: Address, network: Network, tally: Tally, *, wants_ad: bool, identity: ServerIdentity | None = None
+    ) -> None:
+        self.name = address.text if identity is None else identity.text
+        self.identity = identity
         self._address = address
         self._network = network
         self._watch = network.timers.watch
         self._tally = tally
-        self._counts, self._sent_slot = tally.slots, tally.sent_slot(TCP)
+        self._counts, self._sent_slot = tally.slots, tally.sent_slot(TCP if identity is None else TLS)
         self._wants_ad = wants_ad
         self._connections: list[Connection] = []
         self._is_closed = False
@@ -170,23 +175,26 @@ class Sent(Exchange):
 
 
 class Connection:
-    """One TCP connection and what is outstanding on it."""
+    """One connection, TCP alone or with TLS on it, and what is outstanding on it."""
 
     __slots__ = (
-        "_deframer", "_flush_is_due", "_is_connected", "_is_open", "_network", "_output", "_socket", "_upstream", "_watched",
-        "dialled_at", "due", "is_retired", "load", "pipeline", "unsent", "used_at",
+        "_deframer", "_flush_is_due", "_is_connected", "_is_open", "_network", "_output", "_socket", "_tcp", "_tls",
+        "_upstream", "_watched", "dialled_at", "due", "is_retired", "load", "pipeline", "unsent", "used_at",
     )  # fmt: skip
 
     def __init__(self, upstream: StreamUpstream, address: Address, network: Network) -> None:
-        self._socket = socket.socket(address.family, socket.SOCK_STREAM | socket.SOCK_NONBLOCK)
+        tcp = socket.socket(address.family, socket.SOCK_STREAM | socket.SOCK_NONBLOCK)
         try:
-            self._socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-            self._socket.connect(address.sockaddr)
+            tcp.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            tcp.connect(address.sockaddr)
         except BlockingIOError:
             pass
         except OSError:
-            self._socket.close()
+            tcp.close()
             raise
+        self._tcp = tcp
+        self._tls = None if upstream.identity is None else TlsSocket(tcp, upstream.identity)
+        self._socket = tcp if self._tls is None else self._tls
         self._upstream = upstream
         self._network = network
         self._deframer = Deframer()
@@ -249,14 +257,26 @@ class Connection:
 
     def _on_ready(self, events: int) -> None:
         if not self._is_connected:
-            if self._socket.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR):
+            if self._tcp.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR):
                 self._die()
                 return
+            if self._tls is not None and not self._has_shaken_hands(self._tls):
+                return
             self._is_connected = True
+            events |= WRITE  # the first queries have waited for this
         if events & WRITE:
             self._flush()
         if self._is_open and events & ~WRITE:
             self._read()
+
+    def _has_shaken_hands(self, tls: TlsSocket) -> bool:
+        found = tls.handshake(self._network.turn.now)
+        if isinstance(found, Failed):
+            self._die(found)
+        elif found and found != self._watched:
+            self._watched = found
+            self._network.readiness.change(tls.fileno(), found)
+        return found == 0
 
     def _flush(self) -> None:
         self._flush_is_due = False
@@ -316,7 +336,7 @@ class Connection:
         self.load -= 1
         sent.resume(failure_response(message, sent.question) if found is BARE_FAILURE else message)
 
-    def _die(self) -> None:
+    def _die(self, before_connected: Failed = Failed.NETWORK) -> None:
         """The connection is lost, and with it what was outstanding; its siblings are not trusted with more."""
         self.is_retired = True
         self.load = 0
@@ -326,7 +346,7 @@ class Connection:
         if outstanding:
             self._upstream.retire_all()
         for sent in outstanding:
-            sent.resume(Failed.LOST if self._is_connected else Failed.NETWORK)
+            sent.resume(Failed.LOST if self._is_connected else before_connected)
 
     def _close(self) -> None:
         if not self._is_open:

@@ -82,6 +82,8 @@ class Zone:
         elif outcome is Failed.LOST:
             tally.failed(Failed.NETWORK.value)
         else:
+            if outcome is Failed.CERTIFICATE:
+                attempts.ruled_out.add(number)
             self._selection.failed(number, self._turn.now)
             tally.failed(outcome.value)
         tally.is_up(up=self._selection.health[number].is_up)
@@ -96,6 +98,8 @@ def _reason(upstream: str, outcome: Response | Failed) -> Unanswered:
             return Unanswered(ExtendedError.NO_REACHABLE_AUTHORITY, f"no response from {upstream}")
         case Failed.NETWORK | Failed.LOST:
             return Unanswered(ExtendedError.NETWORK_ERROR, f"cannot reach {upstream}")
+        case Failed.CERTIFICATE:
+            return Unanswered(ExtendedError.NETWORK_ERROR, f"no valid certificate from {upstream}")
         case Failed.MALFORMED:
             return Unanswered(ExtendedError.INVALID_DATA, f"malformed response from {upstream}")
     rcode = _RCODE_NAMES.get(outcome.rcode, f"RCODE {outcome.rcode}")
