@@ -105,7 +105,7 @@ class TestSystem:
         subprocess.run([needs_program("openssl"), "rehash", str(tmp_path)], check=True)
         (tmp_path / "01234567.0").symlink_to("nowhere")
         found = self.found(monkeypatch, tmp_path / "none", tmp_path)
-        assert sorted((found[: len(authority.der)], found[len(authority.der) :])) == sorted((authority.der, another.der))
+        assert found in {authority.der + another.der, another.der + authority.der}
 
     def test_none_at_all_is_a_problem(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setenv("SSL_CERT_FILE", str(tmp_path / "none"))

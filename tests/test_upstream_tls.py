@@ -5,6 +5,7 @@ import socket
 import ssl
 import struct
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import suppress
 from types import TracebackType
@@ -63,7 +64,9 @@ class Stage(Scene):
 
     def serve_until(self, happened: threading.Event) -> None:
         """Turns of the loop until something has happened on the other side."""
+        until = time.monotonic() + HANG
         while not happened.wait(0.001):
+            assert time.monotonic() < until, "the other side waits for something"
             if not self.is_quiet():
                 self.serve()
 
@@ -189,7 +192,8 @@ class TestAnswers:
             assert connection.unsent > 0
             may_read.set()
             stage.serve_until_over(*asked)
-            assert {question_of(query) for query in found} == {long.question}
+            assert {one.address for one in asked} == {ADDRESS}
+            assert ({question_of(query) for query in found}, len({query[:2] for query in found})) == ({long.question}, 500)
 
 
 class TestRefusals:
@@ -273,14 +277,14 @@ def error_for(reason: str) -> ssl.SSLError:
 
 class TestComplaints:
     def test_said_again_when_it_was_well_meanwhile(self, authority: Authority, said: pytest.LogCaptureFixture) -> None:
-        identity = ServerIdentity(context_for(authority.der), address_for("192.0.2.1", 853), NAME)
         wrong = error_for("WRONG")
-        identity.failed(wrong, 100.0)
-        identity.failed(wrong, 1000.0)
-        assert len(said.messages) == 1
-        identity.proved()
-        identity.failed(wrong, 2000.0)
-        assert len(said.messages) == 2
+        with TlsPeer(authority.server(), answer_all) as peer, Stage(peer.address, authority) as stage:
+            stage.identity.failed(wrong, 100.0)
+            stage.identity.failed(wrong, 1000.0)
+            assert len(said.messages) == 1
+            stage.answered()
+            stage.identity.failed(wrong, 2000.0)
+            assert len(said.messages) == 2
 
     def test_something_else_is_said_but_not_at_once(self, authority: Authority, said: pytest.LogCaptureFixture) -> None:
         """One name, two servers, each wrong in its own way."""

@@ -118,10 +118,12 @@ class TestTheRightServer:
 
     def test_unbound(self, authority: Authority) -> None:
         """A server that people run, its own idea of TLS."""
-        with Unbound(authority.server_files(), ['"one.real.test. 60 IN A 192.0.2.7"']) as server:
-            with Daemon(f"zones: [{zone([f'{server.address}@{NAME}'], authority.file)}]") as daemon:
-                assert answered(daemon, "one.real.test") == ["192.0.2.7"]
-                assert ask(daemon.server, query("none.real.test")).rcode() == dns.rcode.NXDOMAIN
+        with (
+            Unbound(authority.server_files(), ['"one.real.test. 60 IN A 192.0.2.7"']) as server,
+            Daemon(f"zones: [{zone([f'{server.address}@{NAME}'], authority.file)}]") as daemon,
+        ):
+            assert answered(daemon, "one.real.test") == ["192.0.2.7"]
+            assert ask(daemon.server, query("none.real.test")).rcode() == dns.rcode.NXDOMAIN
 
 
 class TestAWrongServer:
@@ -153,10 +155,13 @@ class TestAWrongServer:
             assert failures == 3
 
     def test_the_next_upstream_is_used_meanwhile(self, authority: Authority) -> None:
-        with upstream_with(authority.server("dns.example.net")) as wrong, upstream_with(authority.server()) as right:
-            with daemon_before(wrong, right, ca_file=authority.file) as daemon:
-                assert answered(daemon, "next.test") == ["192.0.2.1"]
-                assert wrong.received == []
+        with (
+            upstream_with(authority.server("dns.example.net")) as wrong,
+            upstream_with(authority.server()) as right,
+            daemon_before(wrong, right, ca_file=authority.file) as daemon,
+        ):
+            assert answered(daemon, "next.test") == ["192.0.2.1"]
+            assert wrong.received == []
 
     def test_what_one_zone_trusts_another_does_not(self, authority: Authority, tmp_path: Path) -> None:
         """One server, two zones, each with its own `ca_file`."""
@@ -173,14 +178,16 @@ class TestAWrongServer:
 class TestHandshakesThatEndBadly:
     def test_a_server_that_never_ends_the_handshake(self, authority: Authority) -> None:
         """It takes connections and says nothing: the next upstream answers, in time."""
-        with ScriptedUpstream() as silent, upstream_with(authority.server()) as right:
-            # Its bare TCP side takes a ClientHello for the beginning of a long message, and waits for the rest.
-            with daemon_before(silent, right, ca_file=authority.file) as daemon:
-                began = time.monotonic()
-                assert answered(daemon, "silent.test") == ["192.0.2.1"]
-                assert time.monotonic() - began < IN_TIME
-                assert silent.connections >= 1
-                assert complaints(daemon) == []
+        with (
+            ScriptedUpstream() as silent,  # its bare TCP side takes a ClientHello for the beginning of a long message
+            upstream_with(authority.server()) as right,
+            daemon_before(silent, right, ca_file=authority.file) as daemon,
+        ):
+            began = time.monotonic()
+            assert answered(daemon, "silent.test") == ["192.0.2.1"]
+            assert time.monotonic() - began < IN_TIME
+            assert silent.connections >= 1
+            assert complaints(daemon) == []
 
     def test_alone_it_is_a_failure_in_time(self, authority: Authority) -> None:
         with ScriptedUpstream() as silent, daemon_before(silent, ca_file=authority.file) as daemon:
@@ -212,8 +219,10 @@ class TestHandshakesThatEndBadly:
             connection.recv(65535)
             connection.sendall(framed(bytes(12)))
 
-        with TlsPeer(authority.server(), lambda _: None, greet=talk_plainly) as peer:
-            with Daemon(f"zones: [{zone([f'{peer.address.text}@{NAME}'], authority.file)}]") as daemon:
-                failed_in_time(daemon, "plain.test")
-                (line,) = complaints(daemon)
-                assert "does it serve DNS over TLS" in line
+        with (
+            TlsPeer(authority.server(), lambda _: None, greet=talk_plainly) as peer,
+            Daemon(f"zones: [{zone([f'{peer.address.text}@{NAME}'], authority.file)}]") as daemon,
+        ):
+            failed_in_time(daemon, "plain.test")
+            (line,) = complaints(daemon)
+            assert "does it serve DNS over TLS" in line
