@@ -35,6 +35,7 @@ Options of run, stronger than the configuration:
                       [::1]:53; repeat it for more addresses
   --upstream ADDR     ask this server: 192.0.2.53, [2001:db8::53]:53, or those
                       of a resolv.conf file: /etc/resolv.conf; repeatable
+                      (over TLS, as the zone says: 192.0.2.53@dns.example)
 
 Exit status: 0 well, 1 what was asked for failed (an address is taken, say),
 2 the command line or the configuration is wrong.

@@ -41,6 +41,8 @@ class Bound:
     http: socket.socket
     counters: int
     """File descriptor of the counters' memory: it outlives each worker."""
+    authorities: dict[str, int]
+    """File descriptors of memory files with the same certificates."""
 
 
 def run(config: settings.Config, *, program: Sequence[str] = workers.WORKER_PROGRAM) -> int:
@@ -53,8 +55,18 @@ def run(config: settings.Config, *, program: Sequence[str] = workers.WORKER_PROG
         descriptor = os.memfd_create("forwarder-counters")
         held.callback(os.close, descriptor)
         os.ftruncate(descriptor, counters.SIZE * 8)
-        bound = Bound(doors=doors, http=http, counters=descriptor)
+        authorities = {ca_file: _memory(content, held) for ca_file, content in files.authorities.items()}
+        bound = Bound(doors=doors, http=http, counters=descriptor, authorities=authorities)
         return asyncio.run(_serve(config, files, bound, program))
+
+
+def _memory(content: bytes, held: contextlib.ExitStack) -> int:
+    """The file descriptor of a memory file with this content, closed when all is over."""
+    descriptor = os.memfd_create("forwarder-authorities")
+    held.callback(os.close, descriptor)
+    with open(descriptor, "wb", closefd=False) as file:
+        file.write(content)
+    return descriptor
 
 
 async def _serve(config: settings.Config, files: watching.Files, bound: Bound, program: Sequence[str]) -> int:
@@ -78,7 +90,11 @@ class Supervisor:
         self._has_served = False
         self._status = 0
         self._beside: list[asyncio.Task[None]] = []
-        descriptors = (*(door.fileno() for door in (*bound.doors.udp, *bound.doors.tcp)), bound.counters)
+        descriptors = (
+            *(door.fileno() for door in (*bound.doors.udp, *bound.doors.tcp)),
+            bound.counters,
+            *bound.authorities.values(),
+        )
         surroundings = workers.Surroundings(
             program=program,
             descriptors=descriptors,
@@ -138,6 +154,7 @@ class Supervisor:
             counters=self._bound.counters,
             pinned=pinned,
             upstreams=upstreams,
+            authorities=self._bound.authorities,
         )
 
     def _ensure_link_holds(self, pinned: link.Pinned, upstreams: link.Upstreams) -> None:

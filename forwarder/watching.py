@@ -11,7 +11,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from forwarder import hosts, link
+from forwarder import hosts, link, trust
 from forwarder.config import Config, Listen, Zone, is_own_address
 from forwarder.errors import ConfigError, Problem
 from forwarder.node import resolv_conf
@@ -93,6 +93,8 @@ class Files:
     watched: Watched
     pinned: link.Pinned
     asked: Asked
+    authorities: Mapping[str, bytes]
+    """Whom zones asked over TLS trust, as `trust.authorities` gives it."""
 
 
 def read_files(config: Config) -> Files:
@@ -100,7 +102,7 @@ def read_files(config: Config) -> Files:
     paths = [path for zone in config.zones for path in resolv_confs(zone)]
     watched = Watched((*config.hosts.files, *paths))  # before reading: what changes meanwhile is seen at the first look
     problems: list[Problem] = []
-    names, upstreams = None, None
+    names, upstreams, authorities = None, None, None
     try:
         names = pinned(config)
     except ConfigError as error:
@@ -109,9 +111,13 @@ def read_files(config: Config) -> Files:
         upstreams = asked(config)
     except ConfigError as error:
         problems += error.problems
-    if names is None or upstreams is None:
+    try:
+        authorities = trust.authorities(config)
+    except ConfigError as error:
+        problems += error.problems
+    if names is None or upstreams is None or authorities is None:
         raise ConfigError(tuple(problems))
-    return Files(watched=watched, pinned=names, asked=upstreams)
+    return Files(watched=watched, pinned=names, asked=upstreams, authorities=authorities)
 
 
 def asked(config: Config) -> Asked:

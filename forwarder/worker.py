@@ -37,9 +37,10 @@ from forwarder.serving.udp import UdpDoor
 from forwarder.upstream.network import Network, address_for
 from forwarder.upstream.probing import Probing
 from forwarder.upstream.readiness import Readiness
-from forwarder.upstream.servers import Server
+from forwarder.upstream.servers import Server, Upstream
 from forwarder.upstream.stream import StreamUpstream
 from forwarder.upstream.tally import Tally
+from forwarder.upstream.tls import ServerIdentity, context_for
 from forwarder.upstream.turn import Turn
 from forwarder.upstream.udp import UdpUpstream
 from forwarder.upstream.unpredictable import Unpredictable
@@ -61,8 +62,8 @@ DRAIN_GRACE = 0.2
 DESCRIPTORS_BESIDE = 256
 """Descriptors beyond those of clients and questions: doors, upstream connections, idle sockets."""
 
-Served = tuple[str, str, str, bool]
-"""What makes a server one in all zones: address, transport, case randomisation, whether its AD is trusted."""
+Served = tuple[str, str, str, bool, str | None]
+"""What makes a server one in all zones: address, transport, case randomisation, whether its AD is trusted, its `ca_file`."""
 
 
 class Worker:
@@ -78,6 +79,7 @@ class Worker:
         self._coalescing = Coalescing(self._config.answering.max_in_progress)
         self._servers: dict[Served, Server] = {}
         self._probing = Probing(self._network)
+        self._trust = {ca_file: context_for(_content(memory)) for ca_file, memory in begin.authorities.items()}
         zones = self._zones_for(begin.upstreams)
         responding = Responding(_terms_for(self._config), self._counts, turn)
         self._answering = Answering(self._memory, self._coalescing, zones, responding, self._probing, self._network.timers)
@@ -134,7 +136,7 @@ class Worker:
         for number, (zone, told) in enumerate(zip(self._config.zones, upstreams.zones, strict=True)):
             servers = []
             for address in told.addresses:
-                key: Served = (address, zone.transport, zone.case_randomisation, zone.trust_ad)
+                key: Served = (address, zone.transport, zone.case_randomisation, zone.trust_ad, zone.ca_file)
                 if key not in known:
                     known[key] = self._servers.get(key) or self._server_for(address, zone, rows[address])
                 servers.append(known[key])
@@ -148,11 +150,15 @@ class Worker:
 
     def _server_for(self, address: str, zone: settings.Zone, row: int) -> Server:
         target, turn = address_for(*settings.split_address(address)), self._network.turn
-        tally = Tally(self._counts, row, turn)
-        stream = StreamUpstream(target, self._network, tally, wants_ad=zone.trust_ad)
-        udp = UdpUpstream(target, self._network, tally, case_randomisation=zone.case_randomisation, wants_ad=zone.trust_ad)
-        legs = (stream, udp) if zone.transport == "tcp" else (udp, stream)
-        server = Server(target.text, legs, tally, turn.now)
+        tally, wants_ad = Tally(self._counts, row, turn), zone.trust_ad
+        if zone.transport == "tls":
+            identity = ServerIdentity(self._trust[zone.ca_file or ""], target, settings.server_name(address))
+            legs: tuple[Upstream, ...] = (StreamUpstream(target, self._network, tally, wants_ad=wants_ad, identity=identity),)
+        else:
+            stream = StreamUpstream(target, self._network, tally, wants_ad=wants_ad)
+            udp = UdpUpstream(target, self._network, tally, case_randomisation=zone.case_randomisation, wants_ad=wants_ad)
+            legs = (stream, udp) if zone.transport == "tcp" else (udp, stream)
+        server = Server(legs[0].name, legs, tally, turn.now)
         self._probing.watch(server, name_from_text(zone.zone))
         return server
 
@@ -205,6 +211,11 @@ def _terms_for(config: settings.Config) -> Terms:
         answering.deadline, answering.client_response_timer, cache.failure_recheck_timer, int(cache.stale_answer_ttl),
         cache.prefetch, config.listen.max_udp_size, limits,
     )  # fmt: skip
+
+
+def _content(memory: int) -> bytes:
+    """What a memory file of the supervisor's holds; read from its start, for the worker before us has read it too."""
+    return os.pread(memory, os.fstat(memory).st_size, 0)
 
 
 def _row(transport: str, endpoint: socket.socket) -> int:

@@ -33,8 +33,6 @@ def test_the_defaults_are_silent() -> None:
     [
         ("listen.workers", 2),
         ("listen.workers", "auto"),
-        ("zones[].transport", "tls"),
-        ("zones[].ca_file", "/ca.pem"),
         ("zones[].on_failure", "nxdomain"),
         ("zones[].drop_aaaa", True),
         ("cache.snapshot", "/var/lib/snapshot"),

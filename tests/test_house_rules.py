@@ -56,7 +56,8 @@ ROOMS: Mapping[str, Room] = {
     "observe.metrics": Room("observe.counters errors", "prometheus_client"),
     "observe.pages": Room("observe.metrics observe.counters errors", "prometheus_client starlette uvicorn"),
     "sockets": Room("config errors"),
-    "watching": Room("config errors hosts link node"),
+    "trust": Room("config errors"),
+    "watching": Room("trust config errors hosts link node"),
     "following": Room(f"watching config {LEAVES}"),
     "workers": Room(f"config {LEAVES}"),
     "supervisor": Room(

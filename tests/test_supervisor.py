@@ -331,10 +331,12 @@ class TestSummary:
         zones = (
             Zone(zone="cluster.local", upstreams=("10.96.0.10:53",), transport="tcp"),
             Zone(zone=".", upstreams=(str(tmp_path / "resolv.conf"), "192.0.2.3:53")),
+            Zone(zone="b", upstreams=("192.0.2.4:853@dns.example",), transport="tls"),
         )
         lines = self.summary(Config(zones=zones))
         assert "  cluster.local asks 10.96.0.10:53 over TCP" in lines
         assert f"  . asks 192.0.2.2:53, 192.0.2.3:53 over UDP (from {tmp_path}/resolv.conf)" in lines
+        assert "  b asks 192.0.2.4:853@dns.example over TLS" in lines
         assert not any("pinned" in line for line in lines)
 
     @pytest.mark.parametrize(

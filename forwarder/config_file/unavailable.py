@@ -11,8 +11,6 @@ from forwarder.config import Config
 
 REFUSED: dict[str, tuple[tuple[object, ...], str]] = {
     "listen.workers": ((1,), "there is one worker: write 1"),
-    "zones[].transport": (("udp", "tcp"), "write udp or tcp"),
-    "zones[].ca_file": ((None,), "it belongs to transport: tls, leave it out"),
     "zones[].on_failure": (("servfail",), "write servfail"),
     "zones[].drop_aaaa": ((False,), "write false"),
     "cache.snapshot": ((None,), "write none: the cache begins empty"),

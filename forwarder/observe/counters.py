@@ -49,7 +49,7 @@ MAX_UPSTREAMS = 64
 OTHER_UPSTREAMS = "other"
 """Whose the last row is: a series keeps its meaning, however many upstreams come."""
 UPSTREAM_TRANSPORTS = ("udp", "tcp", "tls")
-FAILURE_REASONS = ("timeout", "network", "malformed", "servfail", "refused", "formerr", "notimp", "other")
+FAILURE_REASONS = ("timeout", "network", "certificate", "malformed", "servfail", "refused", "formerr", "notimp", "other")
 
 CACHE_KINDS = ("exact", "positive", "negative", "failure")
 

@@ -169,6 +169,9 @@ class Attempts:
             case Failed.LOST:
                 server.tally.failed(Failed.NETWORK.value)
                 self._at_once.append((send, True))
+            case Failed.CERTIFICATE:
+                server.failed(outcome.value, now)
+                self._ruled_out.add(send.server)
             case _:
                 server.failed(outcome.value, now)
                 self._not_before[send.server] = attempt.due
