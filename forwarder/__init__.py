@@ -2,8 +2,9 @@
 
 A person types `forwarder run` (`cli`). The supervisor (`supervisor`) is given the configuration (`config`, `config_file`),
 binds one UDP and one TCP socket per address (`sockets`), keeps them for as long as it lives, and starts the worker with them
-(`workers`). It reads what the worker must not (hosts and resolv.conf files: `watching`, `hosts`, `node.resolv_conf`), tells it
-over a socket pair (`link`), and shows the counters that the worker leaves in shared memory (`observe`).
+(`workers`). It reads what the worker must not (hosts and resolv.conf files: `watching`, `hosts`, `node.resolv_conf`), follows
+their changes (`following`), tells the worker over a socket pair (`link`), and shows the counters that it leaves in shared
+memory (`observe`).
 
 In the worker (`worker`), a datagram comes in by a door:
 

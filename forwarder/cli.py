@@ -9,7 +9,7 @@ import sys
 from collections.abc import Sequence
 from typing import NoReturn
 
-from forwarder import config_file, supervisor
+from forwarder import config_file, supervisor, watching
 from forwarder.errors import ConfigError, ListenError
 from forwarder.observe import metrics
 
@@ -35,6 +35,7 @@ Options of run, stronger than the configuration:
                       [::1]:53; repeat it for more addresses
   --upstream ADDR     ask this server: 192.0.2.53, [2001:db8::53]:53, or those
                       of a resolv.conf file: /etc/resolv.conf; repeatable
+                      (over TLS, as the zone says: 192.0.2.53@dns.example)
 
 Exit status: 0 well, 1 what was asked for failed (an address is taken, say),
 2 the command line or the configuration is wrong.
@@ -117,7 +118,7 @@ def _run(arguments: Arguments) -> int:
 
 def _check(file: str) -> int:
     config = config_file.load(file)
-    files = supervisor.read_files(config)
+    files = watching.read_files(config)
     for warning in (*config_file.warnings_for(config), *files.asked.warnings):
         supervisor.say(warning)
     return _shown(config_file.effective_text(config).rstrip("\n"))

@@ -1,9 +1,10 @@
 """The settings: each described once, with its default, its least, its most and the reason.
 
 The field names are the keys of the YAML file. Durations are seconds, sizes are octets, names are lower-case without the
-trailing dot (the root is `.`), addresses are written `127.0.0.1:53` and `[::1]:53`. Reads no file and knows no YAML, so
-that a worker can import it quickly. Always holds for a Config that config_file made: every value is within its bounds,
-`contradictions` finds nothing in it, and the limits of a zone are numbers of its own.
+trailing dot (the root is `.`), addresses are written `127.0.0.1:53` and `[::1]:53`, those asked over TLS with a name behind
+(`192.0.2.1:853@dns.example`). Reads no file and knows no YAML, so that a worker can import it quickly. Always holds for a
+Config that config_file made: every value is within its bounds, `contradictions` finds nothing in it, and the limits of a
+zone are numbers of its own.
 """
 
 import re
@@ -63,7 +64,7 @@ class Word(Enum):
     """The other shapes a piece of text may have."""
 
     UPSTREAM = auto()
-    """`ADDRESS[:PORT]`, or the absolute path of a resolv.conf file."""
+    """`ADDRESS[:PORT]`, `ADDRESS[:PORT]@NAME` for TLS, or the absolute path of a resolv.conf file."""
     ADDRESS = auto()
     """An IP address without a port."""
     NETWORK = auto()
@@ -127,9 +128,9 @@ class Zone(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
     upstreams: Annotated[tuple[Annotated[str, Word.UPSTREAM], ...], Entries(1, 16)]
     """In the order in which they are asked, a later one after an earlier failed; 16 do not fit into one deadline anyway."""
     transport: Literal["udp", "tcp", "tls"] = "udp"
-    """`tcp` keeps a few pipelined connections: what conntrack races cannot touch."""
+    """`tcp` keeps a few pipelined connections: what conntrack races cannot touch. `tls` does so encrypted (RFC 7858)."""
     ca_file: Annotated[str, Word.PATH] | None = None
-    """Certificates that vouch for a `tls` upstream; the system's when left out."""
+    """Certificates (PEM) that vouch for `tls` upstreams; the system's when left out."""
     max_ttl: Annotated[float, Duration(1.0, 7 * DAY)] = HOUR
     """As `cache.max_ttl`, which is the default, for this zone."""
     max_negative_ttl: Annotated[float, Duration(0.0, 3 * HOUR)] = 30.0
@@ -259,13 +260,18 @@ def from_json(data: bytes) -> Config:
 
 
 def split_address(address: str) -> tuple[str, int]:
-    """`[::1]:53` -> `("::1", 53)`; for addresses as a Config holds them."""
-    host, _, port = address.rpartition(":")
+    """`[::1]:53` -> `("::1", 53)`, a name behind it left out; for addresses as a Config holds them."""
+    host, _, port = address.partition("@")[0].rpartition(":")
     return host.strip("[]"), int(port)
 
 
+def server_name(upstream: str) -> str:
+    """`192.0.2.1:853@dns.example` -> `dns.example`: who a TLS upstream must prove to be. Empty when nobody in particular."""
+    return upstream.partition("@")[2]
+
+
 def is_own_address(listen: Listen, upstream: str) -> bool:
-    """Whether a query sent to this `ADDRESS:PORT` certainly comes back to us. The wildcard address reaches this host."""
+    """Whether a query sent to this `ADDRESS:PORT[@NAME]` certainly comes back to us. The wildcard address reaches this host."""
     host, port = split_address(upstream)
     host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)  # noqa: S104 - compared, not bound
     own = {f"[{host}]:{port}" if ":" in host else f"{host}:{port}"}
@@ -327,12 +333,31 @@ def contradictions(config: Config) -> Iterator[tuple[str, str]]:
             if upstream and not upstream.startswith("/") and is_own_address(config.listen, upstream):
                 sentence = f"{upstream} is where this daemon listens, queries would run in a circle: name another server"
                 yield f"zones[{number}].upstreams[{place}]", sentence
+            elif upstream and (sentence := _unfit(zone, upstream)):
+                yield f"zones[{number}].upstreams[{place}]", sentence
+        if zone.ca_file is not None and zone.transport != "tls":
+            sentence = f"certificates vouch for TLS upstreams, and these are asked over {zone.transport}: leave it out"
+            yield f"zones[{number}].ca_file", f"{sentence}, or write transport: tls"
     if config.observe.http and any(address == config.observe.http for address in config.listen.addresses):
         yield "observe.http", f"{config.observe.http} is a listen address for DNS over TCP already: choose another port"
     if config.answering.client_response_timer >= config.answering.deadline:
         yield "answering.client_response_timer", "must be shorter than answering.deadline, or no stale answer is ever in time"
     if config.cache.failure_ttl > config.cache.max_failure_ttl:
         yield "cache.max_failure_ttl", "must not be shorter than cache.failure_ttl, from which it doubles"
+
+
+def _unfit(zone: Zone, upstream: str) -> str:
+    """Why this upstream cannot be asked over the transport of its zone; empty when it can."""
+    name = server_name(upstream)
+    if zone.transport != "tls":
+        mend = f"leave @{name} out, or write transport: tls"
+        return f"{upstream} names a certificate, and this zone is asked over {zone.transport}: {mend}" if name else ""
+    if upstream.startswith("/"):
+        return f"{upstream} names no certificates, which transport: tls needs: write each address as ADDRESS@NAME"
+    if not name:
+        host = upstream.rpartition(":")[0]
+        return f"{upstream} has no name, which transport: tls checks the certificate against: write {host}@NAME"
+    return ""
 
 
 def _repeated(path: str, values: tuple[str, ...], key: str = "") -> Iterator[tuple[str, str]]:

@@ -31,7 +31,7 @@ class ZoneUpstreams(msgspec.Struct, frozen=True, array_like=True):
 
     zone: str
     addresses: list[str]
-    """`192.0.2.1:53`, `[2001:db8::1]:53`; resolv.conf files already read."""
+    """`192.0.2.1:53`, `[2001:db8::1]:53`, `192.0.2.1:853@dns.example`; resolv.conf files already read."""
 
 
 class Upstreams(msgspec.Struct, frozen=True, tag=True):
@@ -39,10 +39,19 @@ class Upstreams(msgspec.Struct, frozen=True, tag=True):
 
     zones: list[ZoneUpstreams]
     """In the order of the configuration."""
+    rows: list[str] = []
+    """Whose each upstream's row in the counters is, those asked no more included. An address that is missing shares the
+    last row. Empty: nobody was asked before, and the place of an address is its row."""
 
     def names(self) -> list[str]:
-        """Each address once, in order of appearance: its place is its row in the counters, on both sides."""
+        """Each address once, in order of appearance."""
         return list(dict.fromkeys(address for zone in self.zones for address in zone.addresses))
+
+    def row_numbers(self) -> dict[str, int]:
+        """The row of each address that is asked, the same on both sides."""
+        names = self.names()
+        rows = {label: number for number, label in enumerate(self.rows or names)}
+        return {name: rows.get(name, len(rows) - 1) for name in names}
 
 
 class Begin(msgspec.Struct, frozen=True, tag=True):
@@ -58,6 +67,9 @@ class Begin(msgspec.Struct, frozen=True, tag=True):
     """File descriptor of the memory map of `observe.counters`."""
     pinned: Pinned
     upstreams: Upstreams
+    authorities: dict[str, int] = msgspec.field(default_factory=dict)
+    """`ca_file` of each zone asked over TLS (`` for the system's) -> file descriptor of a memory file with the certificates,
+    DER, one after the other. Not in the message: the system's alone take 160 KB, and some links hold 200 KB."""
 
 
 class Drain(msgspec.Struct, frozen=True, tag=True):

@@ -11,12 +11,12 @@ import os
 import signal
 import socket
 import sys
-from collections.abc import Coroutine, Iterator, Sequence
+from collections.abc import Coroutine, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from forwarder import config as settings
-from forwarder import link, sockets, watching, workers
+from forwarder import following, link, sockets, watching, workers
 from forwarder.errors import ConfigError, Problem
 from forwarder.observe import counters, pages
 
@@ -34,15 +34,6 @@ PTR = 12
 
 
 @dataclass(frozen=True, slots=True)
-class Files:
-    """What the files that the configuration names say, and what they were like when they were read."""
-
-    watched: watching.Watched
-    pinned: link.Pinned
-    asked: watching.Asked
-
-
-@dataclass(frozen=True, slots=True)
 class Bound:
     """What the daemon holds as long as it lives."""
 
@@ -50,29 +41,13 @@ class Bound:
     http: socket.socket
     counters: int
     """File descriptor of the counters' memory: it outlives each worker."""
-
-
-def read_files(config: settings.Config) -> Files:
-    """Read the files the configuration names. Raises ConfigError with the problems of all of them."""
-    watched = watching.Watched(config.hosts.files)  # before reading: what changes meanwhile is seen at the first look
-    problems: list[Problem] = []
-    pinned, asked = None, None
-    try:
-        pinned = watching.pinned(config)
-    except ConfigError as error:
-        problems += error.problems
-    try:
-        asked = watching.asked(config)
-    except ConfigError as error:
-        problems += error.problems
-    if pinned is None or asked is None:
-        raise ConfigError(tuple(problems))
-    return Files(watched=watched, pinned=pinned, asked=asked)
+    authorities: dict[str, int]
+    """File descriptors of memory files with the same certificates."""
 
 
 def run(config: settings.Config, *, program: Sequence[str] = workers.WORKER_PROGRAM) -> int:
     """Serve until a signal ends it; the exit status. Raises ConfigError and ListenError before anything runs."""
-    files = read_files(config)
+    files = watching.read_files(config)
     with contextlib.ExitStack() as held:
         doors = sockets.bind_doors(config.listen.addresses, config.listen.receive_buffer)
         held.callback(doors.close)
@@ -80,38 +55,51 @@ def run(config: settings.Config, *, program: Sequence[str] = workers.WORKER_PROG
         descriptor = os.memfd_create("forwarder-counters")
         held.callback(os.close, descriptor)
         os.ftruncate(descriptor, counters.SIZE * 8)
-        bound = Bound(doors=doors, http=http, counters=descriptor)
+        authorities = {ca_file: _memory(content, held) for ca_file, content in files.authorities.items()}
+        bound = Bound(doors=doors, http=http, counters=descriptor, authorities=authorities)
         return asyncio.run(_serve(config, files, bound, program))
 
 
-async def _serve(config: settings.Config, files: Files, bound: Bound, program: Sequence[str]) -> int:
+def _memory(content: bytes, held: contextlib.ExitStack) -> int:
+    """The file descriptor of a memory file with this content, closed when all is over."""
+    descriptor = os.memfd_create("forwarder-authorities")
+    held.callback(os.close, descriptor)
+    with open(descriptor, "wb", closefd=False) as file:
+        file.write(content)
+    return descriptor
+
+
+async def _serve(config: settings.Config, files: watching.Files, bound: Bound, program: Sequence[str]) -> int:
     return await Supervisor(config, files, bound, program).serve()
 
 
 class Supervisor:
     """One daemon in a running asyncio loop; `pages` reads what it shows of itself."""
 
-    def __init__(self, config: settings.Config, files: Files, bound: Bound, program: Sequence[str]) -> None:
+    def __init__(self, config: settings.Config, files: watching.Files, bound: Bound, program: Sequence[str]) -> None:
         """Raises ConfigError when more names are pinned than the way to the worker takes."""
         self.slots = counters.mapped(bound.counters)
-        self.upstreams = tuple(files.asked.upstreams.names())
         self._config = config
-        self._files = files
+        self._warnings = files.asked.warnings
         self._bound = bound
-        self._pinned = files.pinned
         self._link_capacity = workers.link_capacity()
-        self._ensure_link_holds(files.pinned)
+        self._following = following.Following(config, files, self._ensure_link_holds, say)
+        self._ensure_link_holds(self._following.pinned, self._following.upstreams)
         self._ending = asyncio.Event()
         self._settled = asyncio.Event()  # the first worker serves, or none will
         self._has_served = False
         self._status = 0
         self._beside: list[asyncio.Task[None]] = []
-        descriptors = (*(door.fileno() for door in (*bound.doors.udp, *bound.doors.tcp)), bound.counters)
+        descriptors = (
+            *(door.fileno() for door in (*bound.doors.udp, *bound.doors.tcp)),
+            bound.counters,
+            *bound.authorities.values(),
+        )
         surroundings = workers.Surroundings(
             program=program,
             descriptors=descriptors,
             slots=self.slots,
-            begin=lambda: self._begin(self._pinned),
+            begin=lambda: self._begin(self._following.pinned, self._following.upstreams),
             say=say,
             on_serving=self._tell_serving,
             on_giving_up=self._give_up,
@@ -130,7 +118,7 @@ class Supervisor:
         try:
             await _passed(self._settled, PAGES_WAIT_SECONDS)
             self._start_beside("the pages for metrics and health", pages.serve(self._bound.http, self, self._ending))
-            self._start_beside("the watching of hosts files", self._watch_files())
+            self._start_beside("the watching of files", self._watch_files())
             await self._ending.wait()
             await self._drain()
             await asyncio.wait(self._beside)
@@ -144,6 +132,10 @@ class Supervisor:
         """Every worker; one in this version."""
         return (self._worker,)
 
+    def upstreams(self) -> Mapping[str, bool]:
+        """Whose each row for upstreams in the counters is, in their order -> whether it is asked now."""
+        return self._following.shown()
+
     def is_ready(self) -> bool:
         """Whether queries were answered at least once, and the end is not near."""
         return self._has_served and not self._ending.is_set()
@@ -154,19 +146,20 @@ class Supervisor:
 
     # The worker.
 
-    def _begin(self, pinned: link.Pinned) -> link.Begin:
+    def _begin(self, pinned: link.Pinned, upstreams: link.Upstreams) -> link.Begin:
         return link.Begin(
             config=settings.to_json(self._config),
             udp=[door.fileno() for door in self._bound.doors.udp],
             tcp=[door.fileno() for door in self._bound.doors.tcp],
             counters=self._bound.counters,
             pinned=pinned,
-            upstreams=self._files.asked.upstreams,
+            upstreams=upstreams,
+            authorities=self._bound.authorities,
         )
 
-    def _ensure_link_holds(self, pinned: link.Pinned) -> None:
-        """Refuse names that no worker could be told of, rather than start workers in vain."""
-        size = len(link.written(self._begin(pinned)))
+    def _ensure_link_holds(self, pinned: link.Pinned, upstreams: link.Upstreams) -> None:
+        """Refuse what no worker could be told, rather than start workers in vain."""
+        size = len(link.written(self._begin(pinned, upstreams)))
         if size > self._link_capacity:
             sentence = (
                 f"{len(pinned.records)} pinned records take {size} octets, {self._link_capacity} at most: "
@@ -180,7 +173,7 @@ class Supervisor:
             return
         self._has_served = True
         self._settled.set()
-        show("\n".join(summary(self._config, self._files)))
+        show("\n".join(summary(self._config, self._following.upstreams, self._following.pinned)))
 
     def _give_up(self) -> None:
         self._status = 1
@@ -211,32 +204,14 @@ class Supervisor:
         self._beside.append(task)
 
     async def _watch_files(self) -> None:
-        """Take over what changes in the hosts files; a worker that is behind is told again."""
-        untold = False
+        """Take over what changes in files; a worker that is behind is told again."""
         while not await _passed(self._ending, WATCH_SECONDS):
-            for path in (changed := self._files.watched.changed()):
-                say(f"{path} changed")
-            if changed:
-                untold = await self._take_over() or untold
-            if untold:
-                untold = not self._worker.tell(self._pinned)
-
-    async def _take_over(self) -> bool:
-        """Read the pinned names again; whether there is something to tell."""
-        try:
-            pinned = await asyncio.to_thread(watching.pinned, self._config)  # a large file must not hold up a new worker
-            self._ensure_link_holds(pinned)
-        except ConfigError as error:
-            for problem in error.problems:
-                say(f"{problem}; pinned names stay as they were")
-            return False
-        self._pinned = pinned
-        say(f"hosts files read: {len(pinned.records)} pinned records")
-        return True
+            await self._following.look()
+            self._following.tell(self._worker.tell)
 
     def _complaints(self) -> Iterator[str]:
         """What is not as the operator may think it is, and no reason not to serve."""
-        yield from self._files.asked.warnings
+        yield from self._warnings
         for address in self._bound.doors.absent:
             yield f"{address}: no interface of this host has the address yet; queries are answered as soon as one has"
         asked, granted = self._config.listen.receive_buffer, self._bound.doors.receive_buffer
@@ -247,17 +222,17 @@ class Supervisor:
             )
 
 
-def summary(config: settings.Config, files: Files) -> Iterator[str]:
+def summary(config: settings.Config, upstreams: link.Upstreams, pinned: link.Pinned) -> Iterator[str]:
     """The lines for a person who started the daemon: where it listens, whom it asks, where the figures are, what to try."""
     yield "forwarder is serving"
     for address in config.listen.addresses:
         yield f"  listens on  {address} (UDP and TCP)"
-    for zone, told in zip(config.zones, files.asked.upstreams.zones, strict=True):
-        named = [upstream for upstream in zone.upstreams if upstream.startswith("/")]
+    for zone, told in zip(config.zones, upstreams.zones, strict=True):
+        named = watching.resolv_confs(zone)
         source = f" (from {', '.join(named)})" if named else ""
         asks = f"{', '.join(told.addresses)} over {zone.transport.upper()}" if told.addresses else "nobody"
         yield f"  {zone.zone} asks {asks}{source}"
-    if names := len({record.name for record in files.pinned.records if record.qtype != PTR}):
+    if names := len({record.name for record in pinned.records if record.qtype != PTR}):
         yield f"  pinned      {names} name{'s' if names > 1 else ''}"
     yield f"  metrics     http://{config.observe.http}/metrics"
     yield f"  try         {dig_line(config)}"

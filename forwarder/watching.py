@@ -5,17 +5,18 @@ upstream that nobody wrote down is never invented, and none of our own addresses
 """
 
 import errno
+import os
 import stat
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from forwarder import hosts, link
+from forwarder import hosts, link, trust
 from forwarder.config import Config, Listen, Zone, is_own_address
 from forwarder.errors import ConfigError, Problem
 from forwarder.node import resolv_conf
 
-_MEND = "write `nameserver ADDRESS` there, or the address under zones[].upstreams"
+MEND = "write `nameserver ADDRESS` there, or the address under zones[].upstreams"
 
 MAX_RESOLV_CONF_SIZE = 1 << 20
 """Octets; glibc reads three nameservers and six search domains, so that 1 KiB is long."""
@@ -39,6 +40,11 @@ class Watched:
                 changed.append(path)
         return tuple(changed)
 
+    def is_empty(self, path: str) -> bool:
+        """Whether the file was there at the last call, with nothing in it."""
+        signature = self._signatures[path]
+        return signature is not None and not signature[-1]
+
 
 def signature_of(path: str) -> Signature | None:
     """What tells one state of a file from the next, of the file that symlinks lead to; None when there is none."""
@@ -51,34 +57,112 @@ def signature_of(path: str) -> Signature | None:
 
 
 @dataclass(frozen=True, slots=True)
+class Nameservers:
+    """Whom a resolv.conf file names."""
+
+    addresses: tuple[str, ...]
+    """`192.0.2.1:53`, in the order written; our own left out."""
+    ours: tuple[str, ...]
+    """What was left out: queries would run in a circle."""
+    is_complete: bool
+    """Whether its last line ends. What is being written may stop anywhere, and `192.0.2` is an address too: 192.0.0.2."""
+
+    @property
+    def lack(self) -> str:
+        """Why nobody can be asked; empty: somebody can."""
+        if self.addresses:
+            return ""
+        return "names no nameserver but this daemon" if self.ours else "names no nameserver"
+
+
+@dataclass(frozen=True, slots=True)
 class Asked:
     """Whom to ask, files read."""
 
     upstreams: link.Upstreams
+    nameservers: dict[str, tuple[str, ...]]
+    """resolv.conf file -> whom it names; empty while there is nobody in it, or no file."""
     warnings: tuple[str, ...]
     """What is missing or left out, each one sentence with the mend."""
+
+
+@dataclass(frozen=True, slots=True)
+class Files:
+    """What the files that the configuration names say, and what they were like when they were read."""
+
+    watched: Watched
+    pinned: link.Pinned
+    asked: Asked
+    authorities: Mapping[str, bytes]
+    """Whom zones asked over TLS trust, as `trust.authorities` gives it."""
+
+
+def read_files(config: Config) -> Files:
+    """Read the files the configuration names. Raises ConfigError with the problems of all of them."""
+    paths = [path for zone in config.zones for path in resolv_confs(zone)]
+    watched = Watched((*config.hosts.files, *paths))  # before reading: what changes meanwhile is seen at the first look
+    problems: list[Problem] = []
+    names, upstreams, authorities = None, None, None
+    try:
+        names = pinned(config)
+    except ConfigError as error:
+        problems += error.problems
+    try:
+        upstreams = asked(config)
+    except ConfigError as error:
+        problems += error.problems
+    try:
+        authorities = trust.authorities(config)
+    except ConfigError as error:
+        problems += error.problems
+    if names is None or upstreams is None or authorities is None:
+        raise ConfigError(tuple(problems))
+    return Files(watched=watched, pinned=names, asked=upstreams, authorities=authorities)
 
 
 def asked(config: Config) -> Asked:
     """The upstreams of every zone, resolv.conf files read. Raises ConfigError when one of these cannot be read."""
     problems: list[Problem] = []
     warnings: list[str] = []
-    zones = []
+    found: dict[str, tuple[str, ...]] = {}
     for zone in config.zones:
-        addresses: list[str] = []
-        for upstream in zone.upstreams:
-            if upstream.startswith("/"):
-                try:
-                    addresses += _nameservers(upstream, zone, config.listen, warnings)
-                except OSError as error:
-                    sentence = f"cannot be read ({error.strerror}): mend it, or name other upstreams for zone {zone.zone}"
-                    problems.append(Problem(upstream, sentence))
-            else:
-                addresses.append(upstream)
-        zones.append(link.ZoneUpstreams(zone=zone.zone, addresses=list(dict.fromkeys(addresses))))
+        for path in resolv_confs(zone):
+            try:
+                found[path] = _found(path, zone, config.listen, warnings)
+            except OSError as error:
+                sentence = f"cannot be read ({error.strerror}): mend it, or name other upstreams for zone {zone.zone}"
+                problems.append(Problem(path, sentence))
     if problems:
         raise ConfigError(tuple(problems))
-    return Asked(upstreams=link.Upstreams(zones=zones), warnings=tuple(warnings))
+    return Asked(upstreams=upstreams_for(config, found), nameservers=found, warnings=tuple(warnings))
+
+
+def resolv_confs(zone: Zone) -> list[str]:
+    """The files among the upstreams of a zone."""
+    return [upstream for upstream in zone.upstreams if upstream.startswith("/")]
+
+
+def upstreams_for(config: Config, found: Mapping[str, Sequence[str]]) -> link.Upstreams:
+    """The upstreams of every zone, each address once, given whom each resolv.conf file names."""
+    zones = []
+    for zone in config.zones:
+        addresses = [address for upstream in zone.upstreams for address in found.get(upstream, (upstream,))]
+        zones.append(link.ZoneUpstreams(zone=zone.zone, addresses=list(dict.fromkeys(addresses))))
+    return link.Upstreams(zones=zones)
+
+
+def nameservers(path: str, listen: Listen) -> Nameservers:
+    """Whom a resolv.conf file names. Raises OSError when it cannot be read."""
+    text = _text(path)
+    found = resolv_conf.parsed(text).nameservers
+    ours = tuple(address for address in found if is_own_address(listen, address))
+    others = tuple(address for address in found if address not in ours)
+    return Nameservers(addresses=others, ours=ours, is_complete=text.endswith("\n"))
+
+
+def left_out(path: str, address: str) -> str:
+    """What to say of a nameserver that is ourselves."""
+    return f"{path} names {address}, which is this daemon: left out, queries would run in a circle"
 
 
 def pinned(config: Config) -> link.Pinned:
@@ -86,32 +170,26 @@ def pinned(config: Config) -> link.Pinned:
     return hosts.pinned(config.hosts.records, config.hosts.files)
 
 
-def _nameservers(path: str, zone: Zone, listen: Listen, warnings: list[str]) -> list[str]:
-    """The nameservers of a resolv.conf file that are not ourselves."""
+def _found(path: str, zone: Zone, listen: Listen, warnings: list[str]) -> tuple[str, ...]:
+    """The nameservers of a resolv.conf file that are not ourselves; what an operator may not expect goes to the warnings."""
     try:
-        text = _text(path)
+        found = nameservers(path, listen)
     except FileNotFoundError:
-        warnings.append(f"zone {zone.zone}: {path} does not exist; {_MEND}")
-        return []
-    found = resolv_conf.parsed(text).nameservers
-    ours = [address for address in found if is_own_address(listen, address)]
-    if not found:
-        warnings.append(f"zone {zone.zone}: {path} names no nameserver; {_MEND}")
-    warnings.extend(
-        f"zone {zone.zone}: {path} names {address}, which is this daemon: left out, queries would run in a circle"
-        for address in ours
-    )
-    if found and len(ours) == len(found):
-        warnings.append(f"zone {zone.zone}: {path} names no other nameserver; {_MEND}")
-    return [address for address in found if address not in ours]
+        warnings.append(f"zone {zone.zone}: {path} does not exist; {MEND}")
+        return ()
+    warnings.extend(f"zone {zone.zone}: {left_out(path, address)}" for address in found.ours)
+    if found.lack:
+        warnings.append(f"zone {zone.zone}: {path} {found.lack}; {MEND}")
+    return found.addresses
 
 
 def _text(path: str) -> str:
-    """A file of a reasonable size; a pipe or a device would never end."""
-    file = Path(path)
-    status = file.stat()
-    if not stat.S_ISREG(status.st_mode):
-        raise OSError(errno.EINVAL, "not a regular file")
-    if status.st_size > MAX_RESOLV_CONF_SIZE:
+    """A file of a reasonable size; a pipe or a device would never end, and opening one must not wait for a writer."""
+    with open(path, "rb", opener=lambda name, flags: os.open(name, flags | os.O_NONBLOCK)) as file:
+        status = os.fstat(file.fileno())
+        if not stat.S_ISREG(status.st_mode):
+            raise OSError(errno.EINVAL, "not a regular file")
+        data = file.read(MAX_RESOLV_CONF_SIZE + 1)
+    if len(data) > MAX_RESOLV_CONF_SIZE:
         raise OSError(errno.EFBIG, f"larger than {MAX_RESOLV_CONF_SIZE} octets")
-    return file.read_text(encoding="utf-8", errors="replace")
+    return data.decode(errors="replace")

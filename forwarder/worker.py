@@ -24,20 +24,23 @@ from forwarder import config as settings
 from forwarder import link
 from forwarder.cache.answers import AnswerCache
 from forwarder.cache.exact import ExactCache
+from forwarder.cache.failures import Failures
 from forwarder.cache.lifetime import Limits
 from forwarder.cache.pinned import PinnedNames
 from forwarder.observe import counters
 from forwarder.serving.allow import AllowedClients
-from forwarder.serving.answering import Answering, Memory, Terms
+from forwarder.serving.answering import Answering, Memory
 from forwarder.serving.coalescing import Coalescing
+from forwarder.serving.responding import Responding, Terms
 from forwarder.serving.tcp import Admission, TcpDoor
 from forwarder.serving.udp import UdpDoor
 from forwarder.upstream.network import Network, address_for
 from forwarder.upstream.probing import Probing
 from forwarder.upstream.readiness import Readiness
-from forwarder.upstream.servers import Server
+from forwarder.upstream.servers import Server, Upstream
 from forwarder.upstream.stream import StreamUpstream
 from forwarder.upstream.tally import Tally
+from forwarder.upstream.tls import ServerIdentity, context_for
 from forwarder.upstream.turn import Turn
 from forwarder.upstream.udp import UdpUpstream
 from forwarder.upstream.unpredictable import Unpredictable
@@ -49,6 +52,9 @@ clock = functools.partial(time.clock_gettime, time.CLOCK_BOOTTIME)
 """Seconds of a clock that also runs while the host sleeps: a resumed VM must not serve yesterday's answers as fresh."""
 EXACT_SHARE = 4
 """The exact cache may take one part in so many of `cache.memory`: it holds what was asked within a second, twice over."""
+FAILURES_SHARE = 32
+"""The same for failures, which are small and short-lived: of 32 MiB some 2,000 questions at one time, as many as may be in
+progress."""
 GAUGES_EVERY = 1.0
 """Seconds between two writings of what is a state and not an event: cache sizes, questions in progress."""
 DRAIN_GRACE = 0.2
@@ -56,8 +62,8 @@ DRAIN_GRACE = 0.2
 DESCRIPTORS_BESIDE = 256
 """Descriptors beyond those of clients and questions: doors, upstream connections, idle sockets."""
 
-Served = tuple[str, str, str, bool]
-"""What makes a server one in all zones: address, transport, case randomisation, whether its AD is trusted."""
+Served = tuple[str, str, str, bool, str | None]
+"""What makes a server one in all zones: address, transport, case randomisation, whether its AD is trusted, its `ca_file`."""
 
 
 class Worker:
@@ -69,18 +75,14 @@ class Worker:
         self._counts = counters.mapped(begin.counters)
         turn = Turn(clock)
         self._network = Network(Readiness(turn), Timers(), turn, Unpredictable())
-        memory = self._config.cache.memory
-        exact_budget = memory // EXACT_SHARE
-        self._memory = Memory(ExactCache(exact_budget), PinnedNames(), AnswerCache(memory - exact_budget))
+        self._memory = _memory_for(self._config.cache)
         self._coalescing = Coalescing(self._config.answering.max_in_progress)
         self._servers: dict[Served, Server] = {}
         self._probing = Probing(self._network)
-        limits = {
-            number: Limits(int(zone.max_ttl), int(zone.max_negative_ttl)) for number, zone in enumerate(self._config.zones)
-        }
-        terms = Terms(self._config.answering.deadline, self._config.listen.max_udp_size, limits)
+        self._trust = {ca_file: context_for(_content(memory)) for ca_file, memory in begin.authorities.items()}
         zones = self._zones_for(begin.upstreams)
-        self._answering = Answering(self._memory, self._coalescing, zones, terms, self._counts, turn)
+        responding = Responding(_terms_for(self._config), self._counts, turn)
+        self._answering = Answering(self._memory, self._coalescing, zones, responding, self._probing, self._network.timers)
         self.pin(begin.pinned)
         self._udp = [socket.socket(fileno=descriptor) for descriptor in begin.udp]
         self._tcp = [socket.socket(fileno=descriptor) for descriptor in begin.tcp]
@@ -112,6 +114,7 @@ class Worker:
     def ask_these(self, upstreams: link.Upstreams) -> None:
         """Forward to these upstreams from now on; questions in progress end where they began."""
         self._answering.zones = self._zones_for(upstreams)
+        self._memory.failures.clear()
         self._probing.begin()
 
     async def drain(self) -> None:
@@ -127,13 +130,13 @@ class Worker:
 
     def _zones_for(self, upstreams: link.Upstreams) -> Zones:
         """The zones as configured, each with its upstreams; one server over one transport is one in all of them."""
-        rows = {name: number for number, name in enumerate(upstreams.names())}
+        rows = upstreams.row_numbers()
         known: dict[Served, Server] = {}
         by_name: dict[bytes, Zone] = {}
         for number, (zone, told) in enumerate(zip(self._config.zones, upstreams.zones, strict=True)):
             servers = []
             for address in told.addresses:
-                key: Served = (address, zone.transport, zone.case_randomisation, zone.trust_ad)
+                key: Served = (address, zone.transport, zone.case_randomisation, zone.trust_ad, zone.ca_file)
                 if key not in known:
                     known[key] = self._servers.get(key) or self._server_for(address, zone, rows[address])
                 servers.append(known[key])
@@ -147,11 +150,15 @@ class Worker:
 
     def _server_for(self, address: str, zone: settings.Zone, row: int) -> Server:
         target, turn = address_for(*settings.split_address(address)), self._network.turn
-        tally = Tally(self._counts, row, turn)
-        stream = StreamUpstream(target, self._network, tally, wants_ad=zone.trust_ad)
-        udp = UdpUpstream(target, self._network, tally, case_randomisation=zone.case_randomisation, wants_ad=zone.trust_ad)
-        legs = (stream, udp) if zone.transport == "tcp" else (udp, stream)
-        server = Server(target.text, legs, tally, turn.now)
+        tally, wants_ad = Tally(self._counts, row, turn), zone.trust_ad
+        if zone.transport == "tls":
+            identity = ServerIdentity(self._trust[zone.ca_file or ""], target, settings.server_name(address))
+            legs: tuple[Upstream, ...] = (StreamUpstream(target, self._network, tally, wants_ad=wants_ad, identity=identity),)
+        else:
+            stream = StreamUpstream(target, self._network, tally, wants_ad=wants_ad)
+            udp = UdpUpstream(target, self._network, tally, case_randomisation=zone.case_randomisation, wants_ad=wants_ad)
+            legs = (stream, udp) if zone.transport == "tcp" else (udp, stream)
+        server = Server(legs[0].name, legs, tally, turn.now)
         self._probing.watch(server, name_from_text(zone.zone))
         return server
 
@@ -161,14 +168,15 @@ class Worker:
             self._loop.call_later(TICK, self._tick)
 
     def _tick(self) -> None:
-        """Look at what is due, for as long as anything is."""
+        """Look at what is due, for as long as anything is; at once again where more is due than was looked at."""
+        is_behind = False
         try:
-            self._network.timers.sweep(self._network.turn.begin())
+            is_behind = self._network.timers.sweep(self._network.turn.begin())
             self._network.turn.end()
         finally:
             self._is_ticking = bool(self._network.timers)
             if self._is_ticking:
-                self._loop.call_later(TICK, self._tick)
+                self._loop.call_later(0 if is_behind else TICK, self._tick)
 
     def _write_gauges(self) -> None:
         counts, memory = self._counts, self._memory
@@ -176,11 +184,38 @@ class Worker:
         counts[kinds + counters.CACHE_KINDS.index("exact")] = len(memory.exact)
         counts[kinds + counters.CACHE_KINDS.index("positive")] = memory.answers.positive
         counts[kinds + counters.CACHE_KINDS.index("negative")] = len(memory.answers) - memory.answers.positive
-        counts[counters.CACHE_BYTES] = memory.answers.used + memory.exact.used
+        counts[kinds + counters.CACHE_KINDS.index("failure")] = len(memory.failures)
+        counts[counters.CACHE_BYTES] = memory.answers.used + memory.exact.used + memory.failures.used
         counts[counters.IN_PROGRESS] = len(self._coalescing)
-        counts[counters.CACHE_EVICTIONS] += memory.answers.take_evictions()
+        counts[counters.CACHE_EVICTIONS] += memory.answers.take_evictions() + memory.failures.take_evictions()
         counts[counters.COALESCED] += self._coalescing.take_coalesced()
         self._loop.call_later(GAUGES_EVERY, self._write_gauges)
+
+
+def _memory_for(cache: settings.CacheSettings) -> Memory:
+    exact, failures = cache.memory // EXACT_SHARE, cache.memory // FAILURES_SHARE
+    return Memory(
+        ExactCache(exact), PinnedNames(), AnswerCache(cache.memory - exact - failures),
+        Failures(failures, cache.failure_ttl, cache.max_failure_ttl),
+    )  # fmt: skip
+
+
+def _terms_for(config: settings.Config) -> Terms:
+    cache, answering = config.cache, config.answering
+    limits = {
+        number: Limits(int(zone.max_ttl), int(zone.max_negative_ttl), zone.maximum_stale_timer)
+        for number, zone in enumerate(config.zones)
+    }
+    limits[-1] = Limits(0, 0)
+    return Terms(
+        answering.deadline, answering.client_response_timer, cache.failure_recheck_timer, int(cache.stale_answer_ttl),
+        cache.prefetch, config.listen.max_udp_size, limits,
+    )  # fmt: skip
+
+
+def _content(memory: int) -> bytes:
+    """What a memory file of the supervisor's holds; read from its start, for the worker before us has read it too."""
+    return os.pread(memory, os.fstat(memory).st_size, 0)
 
 
 def _row(transport: str, endpoint: socket.socket) -> int:

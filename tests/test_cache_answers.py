@@ -161,9 +161,15 @@ class TestNotKept:
         assert response_at(answers, NOW) is None
         assert (len(answers), answers.used, answers.positive) == (0, 0, 0)
 
-    def test_and_leaves_in_place_what_is_there(self, answers: AnswerCache) -> None:
+    @pytest.mark.parametrize("response", [positive(0), nxdomain(0)], ids=["positive", "negative"])
+    def test_but_says_that_what_was_there_is_over(self, answers: AnswerCache, response: Response) -> None:
+        answers.put(b"key", positive(), LIMITS, NOW)
+        answers.put(b"key", response, LIMITS, NOW)
+        assert (len(answers), answers.used, answers.positive) == (0, 0, 0)
+
+    def test_a_failure_and_half_an_answer_leave_it_in_place(self, answers: AnswerCache) -> None:
         known = answers.put(b"key", positive(), LIMITS, NOW)
-        for response in (positive(0), nxdomain(0), said([], rcode=2)):
+        for response in (said([], rcode=2), said([], rcode=5), dangling(0)):
             answers.put(b"key", response, LIMITS, NOW)
         assert response_at(answers, NOW) is known
 

@@ -26,6 +26,7 @@ from forwarder.config import (
     from_json,
     is_below,
     is_own_address,
+    server_name,
     split_address,
     stale_timer_for,
     to_json,
@@ -93,7 +94,12 @@ def test_defaults_of_a_zone_are_those_of_the_cache() -> None:
 
 @pytest.mark.parametrize(
     ("address", "parts"),
-    [("127.0.0.1:53", ("127.0.0.1", 53)), ("[::1]:5300", ("::1", 5300)), ("[fe80::1%eth0]:53", ("fe80::1%eth0", 53))],
+    [
+        ("127.0.0.1:53", ("127.0.0.1", 53)),
+        ("[::1]:5300", ("::1", 5300)),
+        ("[fe80::1%eth0]:53", ("fe80::1%eth0", 53)),
+        ("[::1]:853@dns.example", ("::1", 853)),
+    ],
 )
 def test_split_address(address: str, parts: tuple[str, int]) -> None:
     assert split_address(address) == parts
@@ -112,6 +118,8 @@ def test_split_address(address: str, parts: tuple[str, int]) -> None:
         ("[::]:53", "127.0.0.1:53", False),  # IPV6_V6ONLY
         ("[::1]:53", "[::]:53", True),
         ("[2001:db8::1]:53", "[2001:db8::1]:53", True),
+        ("[2001:db8::1]:53", "[2001:db8::1]:53@dns.example", True),
+        ("127.0.0.1:53", "127.0.0.1:853@dns.example", False),
     ],
 )
 def test_is_own_address(listen: str, upstream: str, own: bool) -> None:  # noqa: FBT001 - pytest passes it by name
@@ -176,6 +184,32 @@ def test_nothing_contradicts_the_defaults() -> None:
 )
 def test_contradictions(config: Config, path: str) -> None:
     assert [found for found, _ in contradictions(config)] == [path]
+
+
+@pytest.mark.parametrize(
+    ("zone", "path", "mend"),
+    [
+        (Zone(zone=".", upstreams=("[::1]:5@a.b",)), "zones[0].upstreams[0]", "leave @a.b out, or write transport: tls"),
+        (Zone(zone=".", upstreams=("192.0.2.1:53@a.b",), transport="tcp"), "zones[0].upstreams[0]", "asked over tcp"),
+        (Zone(zone=".", upstreams=("[2001:db8::1]:53",), transport="tls"), "zones[0].upstreams[0]", "[2001:db8::1]@NAME"),
+        (Zone(zone=".", upstreams=("/etc/resolv.conf",), transport="tls"), "zones[0].upstreams[0]", "as ADDRESS@NAME"),
+        (Zone(zone=".", upstreams=("192.0.2.1:53",), ca_file="/a"), "zones[0].ca_file", "or write transport: tls"),
+        (Zone(zone=".", upstreams=("127.0.0.1:5300@a.b",), transport="tls"), "zones[0].upstreams[0]", "in a circle"),
+    ],
+)
+def test_what_does_not_fit_the_transport(zone: Zone, path: str, mend: str) -> None:
+    ((found, sentence),) = contradictions(Config(zones=(zone,)))
+    assert found == path
+    assert mend in sentence
+
+
+def test_nothing_contradicts_names_and_certificates_over_tls() -> None:
+    upstreams = ("192.0.2.1:853@dns.example", "192.0.2.1:853@other.example")
+    assert list(contradictions(Config(zones=(Zone(zone=".", upstreams=upstreams, transport="tls", ca_file="/a"),)))) == []
+
+
+def test_server_name() -> None:
+    assert [server_name(upstream) for upstream in ("[::1]:853@dns.example", "[::1]:53")] == ["dns.example", ""]
 
 
 def test_blank_text_contradicts_nothing() -> None:

@@ -127,11 +127,11 @@ def test_problem_names_file_path_and_mend() -> None:
 
 def test_all_problems_come_together() -> None:
     problems = problems_of(
-        SMALLEST + "    transport: tls\n    transport: tls\n"
+        SMALLEST + "    drop_aaaa: true\n    drop_aaaa: true\n"
         "cahce: {}\ncache: {memory: 3 elephants}\nlisten: {addresses: [127.0.0.1:53, 127.0.0.1]}\n"
     )
     assert [problem.split(": ")[1] for problem in problems] == [
-        "zones[0].transport", "cahce", "cache.memory", "listen.addresses[1]", "zones[0].transport",
+        "zones[0].drop_aaaa", "cahce", "cache.memory", "listen.addresses[1]", "zones[0].drop_aaaa",
     ]  # fmt: skip
 
 

@@ -1,5 +1,6 @@
 """Properties of the configuration file: what is printed loads again, and any text is a Config or a list of problems."""
 
+import re
 from ipaddress import ip_address
 from typing import Annotated, Any, Literal, get_args, get_origin
 
@@ -31,8 +32,9 @@ singles = (
 endpoints = st.tuples(singles, st.integers(1, 65535)).map(
     lambda pair: f"[{pair[0]}]:{pair[1]}" if pair[0].version == 6 else f"{pair[0]}:{pair[1]}"
 )
+server_names = names.filter(lambda name: re.fullmatch(r"[0-9.]+", name) is None)
 WORDS = {
-    settings.Word.UPSTREAM: endpoints | paths,
+    settings.Word.UPSTREAM: endpoints | st.builds("{}@{}".format, endpoints, server_names) | paths,
     settings.Word.ADDRESS: singles.map(str),
     settings.Word.NETWORK: st.sampled_from([*settings.NETWORKS, "192.0.2.0/24", "2001:db8::/32"]),
     settings.Word.NAME: names,
@@ -86,14 +88,16 @@ def once(values: tuple[str, ...]) -> tuple[str, ...]:
 
 
 def tamed_zone(zone: Zone, listen: settings.Listen) -> Zone:
-    """A zone without what is refused, and without our own addresses."""
+    """A zone without what is refused, without our own addresses, and with names and certificates over TLS alone."""
     upstreams = once(tuple(one for one in zone.upstreams if one[:1] == "/" or not settings.is_own_address(listen, one)))
-    transport: Any = "tcp" if zone.transport == "tls" else zone.transport
+    is_tls = zone.transport == "tls"
+    upstreams = once(tuple(one for one in upstreams if one[:1] == "/" or ("@" in one) is is_tls))
+    if is_tls:
+        upstreams = tuple(one for one in upstreams if one[:1] != "/") or ("192.0.2.9:853@dns.example",)
     return replace(
         zone,
         upstreams=upstreams or ("/etc/resolv.conf",),
-        transport=transport,
-        ca_file=None,
+        ca_file=zone.ca_file if is_tls else None,
         on_failure="servfail",
         drop_aaaa=False,
     )

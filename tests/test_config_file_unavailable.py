@@ -33,8 +33,6 @@ def test_the_defaults_are_silent() -> None:
     [
         ("listen.workers", 2),
         ("listen.workers", "auto"),
-        ("zones[].transport", "tls"),
-        ("zones[].ca_file", "/ca.pem"),
         ("zones[].on_failure", "nxdomain"),
         ("zones[].drop_aaaa", True),
         ("cache.snapshot", "/var/lib/snapshot"),
@@ -54,10 +52,6 @@ def test_refused(path: str, value: Value) -> None:
 def test_said(path: str) -> None:
     sentence = warnings_for(with_setting(path, "something else"))[0]
     assert sentence.startswith(f"{path.replace('[]', '[1]')} has no effect in this version: ")
-
-
-def test_stale_timer_of_a_zone() -> None:
-    assert "zones[1].maximum_stale_timer" in warnings_for(with_setting("zones[].maximum_stale_timer", 5.0))[0]
 
 
 @pytest.mark.parametrize(("path", "default"), [(path, default) for path, (default, _) in IDLE.items()])

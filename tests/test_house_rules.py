@@ -56,12 +56,14 @@ ROOMS: Mapping[str, Room] = {
     "observe.metrics": Room("observe.counters errors", "prometheus_client"),
     "observe.pages": Room("observe.metrics observe.counters errors", "prometheus_client starlette uvicorn"),
     "sockets": Room("config errors"),
-    "watching": Room("config errors hosts link node"),
+    "trust": Room("config errors"),
+    "watching": Room("trust config errors hosts link node"),
+    "following": Room(f"watching config {LEAVES}"),
     "workers": Room(f"config {LEAVES}"),
     "supervisor": Room(
-        f"sockets watching workers config config_file hosts node observe.metrics observe.pages {LEAVES}", "uvicorn"
+        f"sockets following watching workers config config_file hosts node observe.metrics observe.pages {LEAVES}", "uvicorn"
     ),
-    "cli": Room("supervisor config config_file observe.metrics observe.pages node errors"),
+    "cli": Room("supervisor watching config config_file observe.metrics observe.pages node errors"),
     "__main__": Room("cli"),
 }
 

@@ -18,7 +18,7 @@ RECORDS = st.builds(
 )
 PINNED = st.builds(link.Pinned, records=st.lists(RECORDS, max_size=4))
 ZONES = st.builds(link.ZoneUpstreams, zone=st.text(max_size=20), addresses=st.lists(st.text(max_size=20), max_size=3))
-UPSTREAMS = st.builds(link.Upstreams, zones=st.lists(ZONES, max_size=4))
+UPSTREAMS = st.builds(link.Upstreams, zones=st.lists(ZONES, max_size=4), rows=st.lists(st.text(max_size=20), unique=True))
 DESCRIPTORS = st.lists(st.integers(0, 1024), max_size=4)
 BEGIN = st.builds(
     link.Begin,
@@ -103,6 +103,20 @@ class TestNames:
         read = link.read_order(link.written(upstreams))
         assert isinstance(read, link.Upstreams)
         assert read.names() == upstreams.names()
+        assert read.row_numbers() == upstreams.row_numbers()
+
+    @pytest.mark.parametrize(
+        ("rows", "numbers"),
+        [
+            ([], {"b": 0, "a": 1}),
+            (["a", "b"], {"b": 1, "a": 0}),
+            (["gone", "a", "b"], {"b": 2, "a": 1}),
+            (["a", "gone", "the rest"], {"b": 2, "a": 0}),
+        ],
+    )
+    def test_a_row_given_out_stays_and_who_has_none_shares_the_last(self, rows: list[str], numbers: dict[str, int]) -> None:
+        upstreams = link.Upstreams([link.ZoneUpstreams(".", ["b", "a"])], rows)
+        assert upstreams.row_numbers() == numbers
 
 
 def test_a_message_is_a_datagram_and_arrives_whole() -> None:

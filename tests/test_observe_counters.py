@@ -28,7 +28,7 @@ def spans() -> list[tuple[int, int]]:
         ]
     found.append((counters.CACHE_ENTRIES_AT, len(counters.CACHE_KINDS)))
     single = (
-        counters.CACHE_BYTES, counters.CACHE_EVICTIONS, counters.COALESCED, counters.DEADLINE_MISSED,
+        counters.CACHE_BYTES, counters.CACHE_EVICTIONS, counters.COALESCED, counters.PREFETCHES, counters.DEADLINE_MISSED,
         counters.REFUSED_CLIENTS, counters.MALFORMED_QUERIES, counters.IN_PROGRESS, counters.TCP_CONNECTIONS,
     )  # fmt: skip
     return found + [(slot, 1) for slot in single]

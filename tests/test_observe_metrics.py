@@ -7,13 +7,17 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from forwarder.observe import counters, metrics
 
+GONE = ".9:53"
+"""The end of an address that is asked no more."""
+
 
 class Scraped:
     """The text of /metrics, read the way Prometheus reads it."""
 
     def __init__(self, slots: memoryview, *upstreams: str, restarted: int = 0, drops: int = 0) -> None:
-        figures = metrics.Figures(workers_restarted=restarted, receive_drops=drops)
-        self.text = metrics.rendered(metrics.Collector(slots, upstreams, lambda: figures)).decode()
+        asked = {name: not name.endswith(GONE) for name in upstreams}
+        figures = metrics.Figures(workers_restarted=restarted, receive_drops=drops, upstreams=asked)
+        self.text = metrics.rendered(metrics.Collector(slots, lambda: figures)).decode()
         self.families = {family.name: family for family in text_string_to_metric_families(self.text)}
 
     def values(self, name: str, **labels: str) -> list[float]:
@@ -43,6 +47,7 @@ def test_every_family_of_the_contract_is_there_before_anything_happened(slots: m
     assert set(scraped.families) == {
         "forwarder_queries", "forwarder_responses", "forwarder_response_seconds",
         "forwarder_cache_entries", "forwarder_cache_bytes", "forwarder_cache_evictions", "forwarder_coalesced",
+            "forwarder_prefetches",
         "forwarder_upstream_queries", "forwarder_upstream_failures", "forwarder_upstream_seconds", "forwarder_upstream_up",
         "forwarder_upstream_connections", "forwarder_mismatched_responses", "forwarder_deadline_missed",
         "forwarder_refused_clients", "forwarder_malformed_queries", "forwarder_in_progress", "forwarder_tcp_connections",
@@ -120,20 +125,27 @@ def test_each_upstream_has_its_row(slots: memoryview) -> None:
     assert sum(scraped.values("forwarder_upstream_queries_total", upstream="192.0.2.1:53")) == 0
 
 
-def test_upstreams_that_share_the_last_row_share_a_label(slots: memoryview) -> None:
-    names = [f"192.0.2.{number}:53" for number in range(counters.MAX_UPSTREAMS + 2)]
-    slots[counters.upstream_row(counters.MAX_UPSTREAMS + 1) + counters.MISMATCHED_IN_ROW] = 6
+def test_an_upstream_asked_no_more_keeps_its_counters_and_no_gauge_speaks_of_it(slots: memoryview) -> None:
+    for place in (0, 1):
+        row = counters.upstream_row(place)
+        slots[row + counters.QUERIES_IN_ROW] = 7
+        slots[row + counters.UP_IN_ROW] = slots[row + counters.CONNECTIONS_IN_ROW] = 1
+    scraped = Scraped(slots, f"192.0.2{GONE}", "192.0.2.1:53")
+    for name in (f"192.0.2{GONE}", "192.0.2.1:53"):
+        assert scraped.value("forwarder_upstream_queries_total", upstream=name, transport="udp") == 7
+        assert scraped.values("forwarder_upstream_seconds_count", upstream=name) == [0]
+    for gauge in ("forwarder_upstream_up", "forwarder_upstream_connections"):
+        assert scraped.values(gauge, upstream=f"192.0.2{GONE}") == []
+        assert scraped.value(gauge, upstream="192.0.2.1:53") == 1
+
+
+def test_as_many_upstreams_as_rows_have_one_each(slots: memoryview) -> None:
+    names = [f"192.0.2.{number}:53" for number in range(100, 99 + counters.MAX_UPSTREAMS)] + [counters.OTHER_UPSTREAMS]
+    slots[counters.upstream_row(counters.MAX_UPSTREAMS - 1) + counters.MISMATCHED_IN_ROW] = 6
     scraped = Scraped(slots, *names)
+    assert scraped.values("forwarder_upstream_up", upstream=names[-2]) == [0]
     assert scraped.value("forwarder_mismatched_responses_total", upstream="other") == 6
-    assert len(scraped.values("forwarder_mismatched_responses_total")) == counters.MAX_UPSTREAMS
-    assert scraped.values("forwarder_mismatched_responses_total", upstream=names[counters.MAX_UPSTREAMS - 1]) == []
-
-
-def test_as_many_upstreams_as_rows_keep_their_names(slots: memoryview) -> None:
-    names = [f"192.0.2.{number}:53" for number in range(counters.MAX_UPSTREAMS)]
-    scraped = Scraped(slots, *names)
-    assert scraped.values("forwarder_upstream_up", upstream=names[-1]) == [0]
-    assert scraped.values("forwarder_upstream_up", upstream="other") == []
+    assert sum(scraped.values("forwarder_mismatched_responses_total")) == 6
 
 
 @pytest.mark.parametrize(

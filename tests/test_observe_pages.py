@@ -29,12 +29,15 @@ class Shown:
     """A daemon to look at."""
 
     slots: memoryview = field(default_factory=counters.private)
-    upstreams: tuple[str, ...] = ("192.0.2.1:53",)
+    rows: dict[str, bool] = field(default_factory=lambda: {"192.0.2.1:53": True})
     known: Sequence[ShownWorker] = field(default_factory=lambda: [ShownWorker()])
     ready: bool = True
 
     def workers(self) -> Sequence[ShownWorker]:
         return self.known
+
+    def upstreams(self) -> dict[str, bool]:
+        return self.rows
 
     def is_ready(self) -> bool:
         return self.ready

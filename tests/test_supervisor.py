@@ -282,6 +282,22 @@ class TestHostsFiles:
             assert daemon.ask()[1] == after  # a new worker begins with what was last good
 
 
+class TestResolvConf:
+    def test_a_change_reaches_the_worker_and_the_figures(self, tmp_path: Path) -> None:
+        file = tmp_path / "resolv.conf"
+        file.write_text("nameserver 192.0.2.1\n")
+        with running(configured(upstreams=(str(file),)), tmp_path) as daemon:
+            eventually(lambda: "serving" in daemon.stdout)
+            file.write_text("nameserver 192.0.2.2\n")
+            marked = 'forwarder_mismatched_responses_total{upstream="192.0.2.2:53"} 1.0'
+            eventually(lambda: marked in daemon.page("/metrics")[1].splitlines())
+            assert daemon.stderr == f"forwarder: zone . asks 192.0.2.2:53 from now on ({file} changed)\n"
+            lines = daemon.page("/metrics")[1].splitlines()
+            assert 'forwarder_mismatched_responses_total{upstream="192.0.2.1:53"} 0.0' in lines
+            gauges = [line.partition(" ")[0] for line in lines if line.startswith("forwarder_upstream_up{")]
+            assert gauges == ['forwarder_upstream_up{upstream="192.0.2.2:53"}']
+
+
 class TestBeforeAnythingRuns:
     def test_a_port_in_use_is_a_listen_error(self) -> None:
         config = configured()
@@ -300,12 +316,6 @@ class TestBeforeAnythingRuns:
         with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as again:
             again.bind(settings.split_address(config.listen.addresses[0]))
 
-    def test_problems_of_all_files_come_together(self, tmp_path: Path) -> None:
-        config = configured(files=(str(tmp_path / "missing"),), upstreams=(str(tmp_path),))
-        with pytest.raises(ConfigError) as raised:
-            supervisor.read_files(config)
-        assert len(raised.value.problems) == 2
-
     def test_more_names_than_the_link_takes_is_a_problem_with_the_mend(self, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(workers, "link_capacity", lambda: 100)
         with pytest.raises(ConfigError, match=r"100 at most: .*net\.core\.wmem_max"):
@@ -314,18 +324,19 @@ class TestBeforeAnythingRuns:
 
 class TestSummary:
     def summary(self, config: Config) -> list[str]:
-        files = supervisor.Files(watched=watching.Watched(()), pinned=link.Pinned([]), asked=watching.asked(config))
-        return list(supervisor.summary(config, files))
+        return list(supervisor.summary(config, watching.asked(config).upstreams, link.Pinned([])))
 
     def test_each_zone_says_whom_it_asks_and_how(self, tmp_path: Path) -> None:
         (tmp_path / "resolv.conf").write_text("nameserver 192.0.2.2\n")
         zones = (
             Zone(zone="cluster.local", upstreams=("10.96.0.10:53",), transport="tcp"),
             Zone(zone=".", upstreams=(str(tmp_path / "resolv.conf"), "192.0.2.3:53")),
+            Zone(zone="b", upstreams=("192.0.2.4:853@dns.example",), transport="tls"),
         )
         lines = self.summary(Config(zones=zones))
         assert "  cluster.local asks 10.96.0.10:53 over TCP" in lines
         assert f"  . asks 192.0.2.2:53, 192.0.2.3:53 over UDP (from {tmp_path}/resolv.conf)" in lines
+        assert "  b asks 192.0.2.4:853@dns.example over TLS" in lines
         assert not any("pinned" in line for line in lines)
 
     @pytest.mark.parametrize(

@@ -211,7 +211,8 @@ class TestUnanswered:
         ids=lambda value: getattr(value, "name", None) or (value if isinstance(value, str) else "response"),
     )
     def test_says_why(self, scene: Scene, outcome: Response | Failed, error: ExtendedError, text: str) -> None:
-        assert ask(scene, zone_of(scene, Fake(scene, "192.0.2.1:53", outcome))) == Unanswered(error, text)
+        said_why = Unanswered(error, text, timed_out=outcome is Failed.TIMEOUT)
+        assert ask(scene, zone_of(scene, Fake(scene, "192.0.2.1:53", outcome))) == said_why
 
     def test_the_last_that_was_asked_is_named(self, scene: Scene) -> None:
         zone = zone_of(scene, Fake(scene, "first", said(SERVFAIL)), Fake(scene, "second", said(REFUSED)))

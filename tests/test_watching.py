@@ -69,12 +69,64 @@ class TestAsked:
         file.write_text("nameserver 127.0.0.1\n")
         asked = watching.asked(config(str(file), listen=("0.0.0.0:53",)))
         assert addresses(asked) == []
-        assert "names no other nameserver" in asked.warnings[-1]
+        assert "names no nameserver but this daemon; write" in asked.warnings[-1]
 
     def test_another_port_is_not_ourselves(self, tmp_path: Path) -> None:
         file = tmp_path / "resolv.conf"
         file.write_text("nameserver 127.0.0.1\n")
         assert addresses(watching.asked(config(str(file), listen=("127.0.0.1:5300",)))) == ["127.0.0.1:53"]
+
+    def test_zones_that_name_one_file_have_the_same_and_each_its_own_beside(self, tmp_path: Path) -> None:
+        file = tmp_path / "resolv.conf"
+        file.write_text("nameserver 192.0.2.1\n")
+        zones = (Zone(zone="a.test", upstreams=(str(file), "192.0.2.7:53")), Zone(zone=".", upstreams=(str(file),)))
+        asked = watching.asked(Config(zones=zones))
+        assert [zone.addresses for zone in asked.upstreams.zones] == [["192.0.2.1:53", "192.0.2.7:53"], ["192.0.2.1:53"]]
+        assert asked.nameservers == {str(file): ("192.0.2.1:53",)}
+
+
+class TestNameservers:
+    @pytest.mark.parametrize(
+        ("text", "is_complete"), [("nameserver 192.0.2.1\n", True), ("nameserver 192.0.2.1", False), ("", False)]
+    )
+    def test_a_line_that_does_not_end_may_go_on(self, tmp_path: Path, text: str, is_complete: bool) -> None:  # noqa: FBT001 - a column of the table
+        (tmp_path / "resolv.conf").write_text(text)
+        named = watching.nameservers(str(tmp_path / "resolv.conf"), Listen())
+        assert named.is_complete is is_complete
+
+    def test_our_own_are_told_apart(self, tmp_path: Path) -> None:
+        (tmp_path / "resolv.conf").write_text("nameserver 192.0.2.1\nnameserver 127.0.0.1\n")
+        named = watching.nameservers(str(tmp_path / "resolv.conf"), Listen(addresses=("127.0.0.1:53",)))
+        assert (named.addresses, named.ours, named.lack) == (("192.0.2.1:53",), ("127.0.0.1:53",), "")
+
+    def test_a_pipe_does_not_hold_us_up(self, tmp_path: Path) -> None:
+        os.mkfifo(tmp_path / "pipe")
+        with pytest.raises(OSError, match="not a regular file"):
+            watching.nameservers(str(tmp_path / "pipe"), Listen())
+
+    def test_exactly_the_largest_size_is_read(self, tmp_path: Path) -> None:
+        line = b"nameserver 192.0.2.1\n"
+        (tmp_path / "large").write_bytes(line + b"#" * (watching.MAX_RESOLV_CONF_SIZE - len(line)))
+        assert watching.nameservers(str(tmp_path / "large"), Listen()).addresses == ("192.0.2.1:53",)
+
+
+class TestReadFiles:
+    def test_what_changes_while_it_is_read_is_seen_at_the_first_look(self, tmp_path: Path) -> None:
+        (tmp_path / "hosts").write_text("192.0.2.7 seven.test\n")
+        (tmp_path / "resolv.conf").write_text("nameserver 192.0.2.1\n")
+        zones = (Zone(zone=".", upstreams=(str(tmp_path / "resolv.conf"), "192.0.2.2:53")),)
+        files = watching.read_files(Config(zones=zones, hosts=Hosts(files=(str(tmp_path / "hosts"),))))
+        assert addresses(files.asked) == ["192.0.2.1:53", "192.0.2.2:53"]
+        assert files.watched.changed() == ()
+        (tmp_path / "resolv.conf").write_text("")
+        (tmp_path / "hosts").unlink()
+        assert files.watched.changed() == (str(tmp_path / "hosts"), str(tmp_path / "resolv.conf"))
+
+    def test_problems_of_all_files_come_together(self, tmp_path: Path) -> None:
+        zones = (Zone(zone=".", upstreams=(str(tmp_path),)),)
+        with pytest.raises(ConfigError) as raised:
+            watching.read_files(Config(zones=zones, hosts=Hosts(files=(str(tmp_path / "missing"),))))
+        assert len(raised.value.problems) == 2
 
 
 class TestPinned:
@@ -139,6 +191,12 @@ class TestWatched:
         (tmp_path / "..data_tmp").symlink_to("second")
         (tmp_path / "..data_tmp").rename(tmp_path / "..data")
         assert watched.changed() == (str(tmp_path / "hosts"),)
+
+    def test_empty_is_what_is_there_with_nothing_in_it(self, tmp_path: Path) -> None:
+        for name, text in (("empty", ""), ("full", "x")):
+            (tmp_path / name).write_text(text)
+        watched = watching.Watched([str(tmp_path / name) for name in ("empty", "full", "none")])
+        assert [watched.is_empty(str(tmp_path / name)) for name in ("empty", "full", "none")] == [True, False, False]
 
     def test_only_what_changed_is_named(self, tmp_path: Path) -> None:
         for name in ("one", "two"):

@@ -32,6 +32,9 @@ while True:
             order = link.read_order(data) if data else None
             if isinstance(order, link.Pinned):
                 pinned = order
+            elif isinstance(order, link.Upstreams):
+                for row in order.row_numbers().values():
+                    slots[counters.upstream_row(row) + counters.MISMATCHED_IN_ROW] += 1
             elif not (patient and isinstance(order, link.Drain)):
                 sys.exit(0)
         else:
@@ -42,7 +45,8 @@ while True:
             patient = patient or said == b"ignore drain"
             ready.sendto(b"%d %d" % (os.getpid(), len(pinned.records)), client)
 """
-"""A worker that answers any datagram with its pid and how many records are pinned, and dies when told."""
+"""A worker that answers any datagram with its pid and how many records are pinned, marks the row of each upstream it is told
+of later, and dies when told."""
 PROGRAM = (sys.executable, "-c", STAND_IN)
 SECONDS = 20
 """Until a test that waits for a worker gives up, on a machine that is busy otherwise."""

@@ -27,11 +27,14 @@ Known = tuple[bytes, int, Answer, Places]
 class ExactCache:
     """Responses by the octets of their query."""
 
-    __slots__ = ("_budget", "_responses", "_used", "_used_before", "former", "recall", "round_ends")
+    __slots__ = ("_budget", "_responses", "_used", "_used_before", "ending", "former", "recall", "round_ends")
 
     def __init__(self, budget: int) -> None:
         self._budget = budget // 2
         self.round_ends = 0.0
+        self.ending: list[Answer] = []
+        """Answers that were renewed in the last part of their life, for the recipe to ask for their successors: doors have it
+        do so after each batch."""
         self.clear()
 
     def __len__(self) -> int:
@@ -60,6 +63,8 @@ class ExactCache:
         if not self._is_admitted(answer, len(query) + len(octets)):
             return None
         answer.visited = True
+        if answer.is_ending(now):
+            self.ending.append(answer)
         renewed = self._responses[query] = (aged(octets, places, answer.age(now)), slot, answer, places)
         return renewed
 

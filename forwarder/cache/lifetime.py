@@ -1,4 +1,4 @@
-"""How long a response may be kept: the only place that knows RFC 2308, and later RFC 8767 and RFC 9520.
+"""How long a response may be kept: the only place that knows RFC 2308.
 
 Pure. Always holds: a lifetime is never longer than the TTLs of the records it stands for, nor than the zone's limits.
 """
@@ -20,6 +20,8 @@ class Limits:
     """Longest life of a positive answer."""
     max_negative_ttl: int
     """Longest life of a negative one."""
+    maximum_stale_timer: float = 0.0
+    """How long a positive answer may be used beyond its life when nobody gives another (RFC 8767 section 5)."""
 
 
 def lifetime_for(response: Response, limits: Limits) -> int:

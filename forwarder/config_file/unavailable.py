@@ -7,12 +7,10 @@ feature that arrives takes its row with it.
 
 from collections.abc import Iterator
 
-from forwarder.config import Config, stale_timer_for
+from forwarder.config import Config
 
 REFUSED: dict[str, tuple[tuple[object, ...], str]] = {
     "listen.workers": ((1,), "there is one worker: write 1"),
-    "zones[].transport": (("udp", "tcp"), "write udp or tcp"),
-    "zones[].ca_file": ((None,), "it belongs to transport: tls, leave it out"),
     "zones[].on_failure": (("servfail",), "write servfail"),
     "zones[].drop_aaaa": ((False,), "write false"),
     "cache.snapshot": ((None,), "write none: the cache begins empty"),
@@ -28,13 +26,6 @@ IDLE: dict[str, tuple[object, str]] = {
     "search.domains": ((), "no search path is answered on the node"),
     "search.nxdomain_cut": (True, "no search path is answered on the node"),
     "zones[].policy": ("ordered", "upstreams are asked in the order written"),
-    "answering.client_response_timer": (0.4, "no stale answers are given"),
-    "cache.maximum_stale_timer": (3600.0, "no stale answers are given"),
-    "cache.stale_answer_ttl": (30.0, "no stale answers are given"),
-    "cache.failure_recheck_timer": (5.0, "no stale answers are given"),
-    "cache.failure_ttl": (1.0, "failures are not remembered"),
-    "cache.max_failure_ttl": (30.0, "failures are not remembered"),
-    "cache.prefetch": (True, "answers are fetched when they are asked for"),
     "observe.control": ("auto", "there is no control socket"),
     "observe.top_names": (True, "names are not counted"),
     "node.interface": ("forwarder0", "interfaces are not set up"),
@@ -53,18 +44,12 @@ def refusals(config: Config) -> Iterator[tuple[str, str]]:
 
 def warnings_for(config: Config) -> tuple[str, ...]:
     """Settings that differ from their default and change nothing in this version, a sentence for each."""
-    found = [
+    return tuple(
         f"{path} has no effect in this version: {instead}"
         for pattern, (default, instead) in IDLE.items()
         for path, value in _settings_at(config, pattern)
         if value != default
-    ]
-    found += [
-        f"zones[{number}].maximum_stale_timer has no effect in this version: no stale answers are given"
-        for number, zone in enumerate(config.zones)
-        if zone.maximum_stale_timer != stale_timer_for(zone.zone, config.cache, config.cluster_domain)
-    ]
-    return tuple(found)
+    )
 
 
 def _settings_at(config: Config, pattern: str) -> Iterator[tuple[str, object]]:

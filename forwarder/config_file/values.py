@@ -24,6 +24,8 @@ MAX_TEXT_SIZE = 1000
 """Octets of a TXT record: what fits into a datagram of 1232 beside the rest of the response."""
 MAX_PORT = 65_535
 UPSTREAM_PORT = 53
+TLS_PORT = 853
+"""RFC 7858 section 3.1."""
 
 _QUANTITY = re.compile(r"([0-9]{1,12}(?:\.[0-9]{1,9})?) ?([A-Za-z]{0,20})")
 _LABEL = re.compile(r"[A-Za-z0-9_/-]{1,63}")
@@ -165,14 +167,20 @@ def _listen_address(text: str, default_port: int) -> str:
 def _upstream(text: str) -> str:
     if text.startswith("/"):
         return text
-    if "@" in text:
-        raise ValueError(f"{shown(text)}: @NAME belongs to TLS, not available in this version: write the address alone")
-    if "/" in text:
+    where, at, name = text.partition("@")
+    if "/" in where:
         raise ValueError(f"{shown(text)} is no address; a file needs its whole path, such as /etc/resolv.conf")
-    address, port = _host_and_port(text, UPSTREAM_PORT)
+    address, port = _host_and_port(where, TLS_PORT if at else UPSTREAM_PORT)
     if address.is_multicast or address.is_unspecified or str(address) == "255.255.255.255":
         raise ValueError(f"{address} belongs to no single host: write the address of a DNS server")
-    return _joined(address, port)
+    return f"{_joined(address, port)}@{_server_name(name)}" if at else _joined(address, port)
+
+
+def _server_name(text: str) -> str:
+    """The name in a server's certificate, as of a host: `dns.example`."""
+    if not text or _is_address(text.strip("[]")) or "/" in text:
+        raise ValueError(f"{shown(text)} behind @ is no name: write the one in the server's certificate, such as dns.example")
+    return _name(text)
 
 
 def _network(text: str) -> str:

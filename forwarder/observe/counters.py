@@ -45,11 +45,13 @@ SUM_IN_HISTOGRAM = PER_HISTOGRAM - 1
 """One slot per bucket (not cumulative), one for what is above them all, one for the sum."""
 
 MAX_UPSTREAMS = 64
-"""Rows for upstreams; one beyond shares the last row. resolv.conf holds three, a zone seldom more."""
+"""Rows for upstreams; the last is shared by all beyond the others. resolv.conf holds three, a zone seldom more."""
+OTHER_UPSTREAMS = "other"
+"""Whose the last row is: a series keeps its meaning, however many upstreams come."""
 UPSTREAM_TRANSPORTS = ("udp", "tcp", "tls")
-FAILURE_REASONS = ("timeout", "network", "malformed", "servfail", "refused", "formerr", "notimp", "other")
+FAILURE_REASONS = ("timeout", "network", "certificate", "malformed", "servfail", "refused", "formerr", "notimp", "other")
 
-CACHE_KINDS = ("exact", "positive", "negative")
+CACHE_KINDS = ("exact", "positive", "negative", "failure")
 
 # The map, from its first slot to its last.
 HISTOGRAMS_AT = len(DOORS) * PER_DOOR
@@ -68,7 +70,8 @@ CACHE_ENTRIES_AT = UPSTREAMS_AT + MAX_UPSTREAMS * PER_UPSTREAM  # gauges
 CACHE_BYTES = CACHE_ENTRIES_AT + len(CACHE_KINDS)  # gauge
 CACHE_EVICTIONS = CACHE_BYTES + 1
 COALESCED = CACHE_EVICTIONS + 1
-DEADLINE_MISSED = COALESCED + 1
+PREFETCHES = COALESCED + 1
+DEADLINE_MISSED = PREFETCHES + 1
 REFUSED_CLIENTS = DEADLINE_MISSED + 1
 MALFORMED_QUERIES = REFUSED_CLIENTS + 1
 IN_PROGRESS = MALFORMED_QUERIES + 1  # gauge
@@ -87,7 +90,7 @@ def kind_for(qtype: int, source: int, rcode: int) -> int:
 
 
 def upstream_row(number: int) -> int:
-    """The first slot of an upstream, numbered in the order in which the supervisor named them."""
+    """The first slot of an upstream, numbered in the order in which the supervisor first named them."""
     return UPSTREAMS_AT + min(number, MAX_UPSTREAMS - 1) * PER_UPSTREAM
 
 

@@ -1,11 +1,12 @@
 """What is counted, as Prometheus reads it: the counters of the worker and those of the supervisor under their names.
 
 Only reads, never writes a slot. Always holds: a series that has been shown is shown from then on and never falls, gauges
-excepted; a scrape takes milliseconds of the supervisor and nothing of the worker.
+excepted; no gauge speaks of an upstream that is asked no more; a scrape takes milliseconds of the supervisor and nothing of
+the worker.
 """
 
 import platform
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError
 from importlib.metadata import version as version_of_package
@@ -32,23 +33,25 @@ class Figures:
     """How often a worker was started again."""
     receive_drops: int
     """Datagrams lost because the receive queue of a UDP socket was full."""
+    upstreams: Mapping[str, bool]
+    """Whose each row for upstreams is, in their order -> whether it is asked now."""
 
 
 class Collector:
     """Reads the counters when somebody scrapes."""
 
-    def __init__(self, slots: memoryview, upstreams: Sequence[str], figures: Callable[[], Figures]) -> None:
+    def __init__(self, slots: memoryview, figures: Callable[[], Figures]) -> None:
         self._slots = slots
-        self._upstreams = labelled_rows(upstreams)
         self._figures = figures
 
     def collect(self) -> Iterator[Metric]:
         """Every metric family, in the order of docs and dashboards: answers, cache, upstreams, the daemon."""
+        figures = self._figures()
         yield from self._answers()
         yield from self._cache()
-        yield from self._upstream_traffic()
-        yield from self._upstream_state()
-        yield from self._daemon()
+        yield from self._upstream_traffic(figures)
+        yield from self._upstream_state(figures)
+        yield from self._daemon(figures)
 
     def _answers(self) -> Iterable[Metric]:
         queries = CounterMetricFamily(
@@ -83,7 +86,7 @@ class Collector:
     def _cache(self) -> Iterable[Metric]:
         entries = GaugeMetricFamily(
             "forwarder_cache_entries",
-            "Entries in memory: exact (query bytes to response bytes), positive and negative (by question).",
+            "Entries in memory: exact (query bytes to response bytes), positive, negative and failure (by question).",
             labels=("kind",),
         )
         for number, kind in enumerate(counters.CACHE_KINDS):
@@ -96,8 +99,11 @@ class Collector:
         yield self._counter(
             "forwarder_coalesced", "Queries that waited for the same question already in progress.", counters.COALESCED
         )
+        yield self._counter(
+            "forwarder_prefetches", "Answers in use that were asked for again before they ended.", counters.PREFETCHES
+        )
 
-    def _upstream_traffic(self) -> Iterable[Metric]:
+    def _upstream_traffic(self, figures: Figures) -> Iterable[Metric]:
         queries = CounterMetricFamily(
             "forwarder_upstream_queries",
             "Queries sent to an upstream, repeated ones included.",
@@ -116,7 +122,8 @@ class Collector:
             "Datagrams and messages that matched no query: late, or forged; never used.",
             labels=("upstream",),
         )
-        for name, row in self._upstreams:
+        for place, name in enumerate(figures.upstreams):
+            row = counters.upstream_row(place)
             for number, transport in enumerate(counters.UPSTREAM_TRANSPORTS):
                 queries.add_metric((name, transport), self._slots[row + counters.QUERIES_IN_ROW + number])
             for number, reason in enumerate(counters.FAILURE_REASONS):
@@ -125,18 +132,25 @@ class Collector:
             mismatched.add_metric((name,), self._slots[row + counters.MISMATCHED_IN_ROW])
         return queries, failures, seconds, mismatched
 
-    def _upstream_state(self) -> Iterable[Metric]:
+    def _upstream_state(self, figures: Figures) -> Iterable[Metric]:
         up = GaugeMetricFamily("forwarder_upstream_up", "1 when the upstream answers, 0 when it is down.", labels=("upstream",))
         connections = GaugeMetricFamily(
             "forwarder_upstream_connections", "Open TCP and TLS connections to the upstream.", labels=("upstream",)
         )
-        for name, row in self._upstreams:
-            up.add_metric((name,), self._slots[row + counters.UP_IN_ROW])
-            connections.add_metric((name,), self._slots[row + counters.CONNECTIONS_IN_ROW])
-        return up, connections
+        looped = GaugeMetricFamily(
+            "forwarder_upstream_looped",
+            "1 when the upstream sends our queries back to us and is left out.",
+            labels=("upstream",),
+        )
+        for place, (name, is_asked) in enumerate(figures.upstreams.items()):
+            if is_asked:
+                row = counters.upstream_row(place)
+                up.add_metric((name,), self._slots[row + counters.UP_IN_ROW])
+                connections.add_metric((name,), self._slots[row + counters.CONNECTIONS_IN_ROW])
+                looped.add_metric((name,), self._slots[row + counters.LOOPED_IN_ROW])
+        return up, connections, looped
 
-    def _daemon(self) -> Iterable[Metric]:
-        figures = self._figures()
+    def _daemon(self, figures: Figures) -> Iterable[Metric]:
         yield self._counter(
             "forwarder_deadline_missed",
             "Queries not answered within answering.deadline; must stay 0.",
@@ -173,14 +187,6 @@ class Collector:
             so_far += self._slots[first + number]
             buckets.append((bound, so_far))
         return buckets, self._slots[first + counters.PER_HISTOGRAM - 1] / MICROSECONDS
-
-
-def labelled_rows(upstreams: Sequence[str]) -> tuple[tuple[str, int], ...]:
-    """Each upstream with the first slot of its row; those beyond the last row share it, and the label `other`."""
-    named = [(name, counters.upstream_row(number)) for number, name in enumerate(upstreams)]
-    if len(named) <= counters.MAX_UPSTREAMS:
-        return tuple(named)
-    return (*named[: counters.MAX_UPSTREAMS - 1], ("other", counters.upstream_row(counters.MAX_UPSTREAMS - 1)))
 
 
 def rendered(collector: Collector) -> bytes:

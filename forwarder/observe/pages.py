@@ -7,7 +7,7 @@ query of a page, and a page that is broken or a client that is slow costs the DN
 import asyncio
 import contextlib
 import socket
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Protocol
 
 import uvicorn
@@ -56,8 +56,9 @@ class Shown(Protocol):
 
     slots: memoryview
     """The counters, as `observe.counters` lays them out."""
-    upstreams: tuple[str, ...]
-    """In the order of their rows."""
+
+    def upstreams(self) -> Mapping[str, bool]:
+        """Whose each row for upstreams is, in their order -> whether it is asked now."""
 
     def workers(self) -> Sequence[ShownWorker]:
         """Every worker, those that wait to be started again included."""
@@ -74,9 +75,9 @@ def application(shown: Shown) -> Starlette:
 
     def figures() -> metrics.Figures:
         restarted = sum(worker.restarts for worker in shown.workers())
-        return metrics.Figures(workers_restarted=restarted, receive_drops=shown.receive_drops())
+        return metrics.Figures(workers_restarted=restarted, receive_drops=shown.receive_drops(), upstreams=shown.upstreams())
 
-    collector = metrics.Collector(shown.slots, shown.upstreams, figures)
+    collector = metrics.Collector(shown.slots, figures)
 
     async def show_metrics(_: Request) -> Response:
         return Response(metrics.rendered(collector), headers={"content-type": metrics.CONTENT_TYPE})

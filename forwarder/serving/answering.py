@@ -5,53 +5,38 @@
     ask                   join a question in progress, or begin one and run
     after_asking          zone -> upstream -> store -> reply to all who wait
 
-Always holds: a query of a permitted client gets exactly one response, at the deadline at the latest; what is sent is counted
-once.
+A question of which something is known, a stale answer or a former failure, takes a turn between the last two: `ask_again`
+has its clients wait no longer than `patience` says. Always holds: a query of a permitted client gets exactly one response, at
+the deadline at the latest; a failure never hides an answer that is still of use.
 """
 
-from bisect import bisect_left
 from dataclasses import dataclass
 
-from forwarder.cache.answers import AnswerCache
+from forwarder.cache.answers import Answer, AnswerCache
 from forwarder.cache.exact import ExactCache
-from forwarder.cache.lifetime import Limits
+from forwarder.cache.failures import Failures
 from forwarder.cache.pinned import PinnedNames
 from forwarder.errors import WireError
-from forwarder.observe.counters import (
-    ANSWERS,
-    DEADLINE_MISSED,
-    EXACT,
-    FAILURE,
-    HISTOGRAMS,
-    HOSTS,
-    MALFORMED_QUERIES,
-    MICROSECOND_BUCKETS,
-    OTHER_TYPE_ROW,
-    PER_SOURCE,
-    POLICY,
-    SUM_IN_HISTOGRAM,
-    TYPE_ROWS,
-    UPSTREAM,
-    Durations,
-    kind_for,
-)
-from forwarder.serving.coalescing import Asker, Coalescing, Door
-from forwarder.serving.policy import FIRST_META_TYPE, Ruling, not_in_memory, not_permitted, ruling_on
+from forwarder.observe.counters import ANSWERS, EXACT, HOSTS, PREFETCHES, kind_for
+from forwarder.serving.coalescing import NOBODY, Asker, Coalescing, Door
+from forwarder.serving.patience import ClientResponseTimer, Known, Patience, patience_for
+from forwarder.serving.policy import FIRST_META_TYPE, looped, not_in_memory, not_permitted, ruling_on
+from forwarder.serving.responding import Outcome, Responding
 from forwarder.upstream.asking import Unanswered
-from forwarder.upstream.turn import Turn
-from forwarder.upstream.waiting import step
-from forwarder.upstream.zones import Zones
+from forwarder.upstream.probing import Probing
+from forwarder.upstream.waiting import Timers, step
+from forwarder.upstream.zones import NOBODY_CONFIGURED, Zone, Zones
 from forwarder.wire.edns import ExtendedError
-from forwarder.wire.fitting import fitted, response_opt
-from forwarder.wire.message import CLASS_IN, RD, Query, Rcode, bare_response, is_truncated, own_response, parse_query
+from forwarder.wire.message import CLASS_IN, RD, Qtype, Query, is_truncated, parse_query, query_for_key
 from forwarder.wire.records import Response
 
 MARGIN = 0.05
 """Seconds before the deadline by which the asking ends, so that a failure leaves in time though the host be busy."""
-FROM_UPSTREAM = UPSTREAM * PER_SOURCE
-"""The first slot, within a type's, of responses that an upstream gave."""
-LARGEST = 65535
-"""Octets of a response over TCP."""
+FAILING_TAKES = 0.0001
+"""Seconds, with room to spare, that it takes to fail a question: thousands that came together and fail together must all do so
+before the deadline."""
+HINFO = int(Qtype.HINFO)
+"""What probes for loops ask for: clients hardly ever do."""
 OVERLOADED = Unanswered(ExtendedError.NO_REACHABLE_AUTHORITY, "too many questions in progress")
 INTERRUPTED = Unanswered(ExtendedError.NO_REACHABLE_AUTHORITY, "the asking was interrupted")
 
@@ -63,141 +48,208 @@ class Memory:
     exact: ExactCache
     pinned: PinnedNames
     answers: AnswerCache
-
-
-@dataclass(frozen=True, slots=True)
-class Terms:
-    """What the configuration says about answering."""
-
-    deadline: float
-    """Seconds from the receipt of a query to its response."""
-    max_udp_size: int
-    """Octets."""
-    limits: dict[int, Limits]
-    """By `Zone.number`."""
+    failures: Failures
 
 
 class Answering:
     """The recipe, with its ingredients."""
 
-    __slots__ = ("_coalescing", "_terms", "_took", "_turn", "clock", "counts", "memory", "zones")
+    __slots__ = (
+        "_answer_at", "_coalescing", "_each", "_failure_at", "_in_progress", "_longest", "_probing", "_reply", "_responding",
+        "_terms", "_timers", "_turn", "clock", "counts", "memory", "zones",
+    )  # fmt: skip
 
     def __init__(
-        self, memory: Memory, coalescing: Coalescing, zones: Zones, terms: Terms, counts: memoryview, turn: Turn
+        self,
+        memory: Memory,
+        coalescing: Coalescing,
+        zones: Zones,
+        responding: Responding,
+        probing: Probing,
+        timers: Timers,
     ) -> None:
         self.zones = zones
         self.memory = memory
+        self._answer_at = memory.answers.recall
+        self._failure_at = memory.failures.recall
         self._coalescing = coalescing
-        self._terms = terms
-        self.counts = counts
-        self._turn = turn
-        self._took = Durations(counts, HISTOGRAMS[UPSTREAM], turn.at_end).add
-        self.clock = turn.clock
+        self._responding = responding
+        self._reply = responding.reply
+        self._terms = responding.terms
+        self._longest = self._terms.deadline - MARGIN
+        """Seconds from the receipt of a query to the end of the asking, where no other is in progress."""
+        self._in_progress = coalescing.questions
+        self._each = min(FAILING_TAKES, (self._longest - self._terms.client_response_timer) / coalescing.max_in_progress)
+        """Seconds by which it ends earlier for each question that is."""
+        self._probing = probing
+        self._timers = timers
+        self._turn = responding.turn
+        self.counts = responding.counts
+        self.clock = self._turn.clock
         """For what takes long enough to be measured within a turn."""
 
     def at_once(self, message: bytes, door: Door, now: float) -> bytes | Query | None:
         """The response, where no upstream is needed; the query, where one is; None where silence is right."""
+        responding = self._responding
         try:
             query = parse_query(message)
         except WireError as problem:
-            return self._unreadable(message, problem, door)
+            return responding.unreadable(message, problem, door)
         memory = self.memory
         if query.qtype >= FIRST_META_TYPE or query.qclass != CLASS_IN or query.rcode:
             ruling = ruling_on(query, self._terms.max_udp_size)
             if ruling is not None:
-                return self._ruled(ruling, query, door, now)
+                return responding.ruled(ruling, query, door, now)
         if query.name in memory.pinned.names:
             pinned = memory.pinned.response_to(query)
-            response = self._fitted(pinned, query, door, turn=memory.pinned.turn)
-            self._count(query, door, HOSTS, pinned.rcode, self.clock() - now)
+            response = responding.fitted(pinned, query, door, turn=memory.pinned.turn)
+            responding.count(query, door, HOSTS, pinned.rcode, self.clock() - now)
             return response
         answer = memory.answers.fresh(query.key, now)
         if answer is None:
+            if query.qtype == HINFO and self._probing.has_come_back(query.name):
+                return responding.ruled(looped(query, self._terms.max_udp_size), query, door, now)
             if query.flags & RD:
                 return query
-            return self._ruled(not_in_memory(query, self._terms.max_udp_size), query, door, now)
+            return responding.ruled(not_in_memory(query, self._terms.max_udp_size), query, door, now)
         known = answer.response
         answer.turn += 1
-        response = self._fitted(known, query, door, age=answer.age(now), turn=answer.turn)
-        if query.is_plain and len(response) <= self._udp_limit(query) and not is_truncated(response):
+        response = responding.fitted(known, query, door, age=answer.age(now), turn=answer.turn)
+        if query.is_plain and responding.fits_everybody(response, query) and not is_truncated(response):
             memory.exact.put(message, response, kind_for(query.qtype, EXACT, known.rcode), answer)
-        self._count(query, door, ANSWERS, known.rcode, self.clock() - now)
+        responding.count(query, door, ANSWERS, known.rcode, self.clock() - now)
+        if self._terms.prefetch and answer.is_ending(now):
+            self._ask_ahead(answer, now)
         return response
 
     def ask(self, query: Query, door: Door, peer: object, now: float) -> None:
         """Have the question answered by an upstream; the door hears of it by `reply`."""
         asker = Asker(query, door, peer, now)
-        first = self._coalescing.admit(asker)
-        if first is asker:
-            step(self.after_asking(asker))
-        elif first is None:
-            self._reply(asker, OVERLOADED, now)
+        key = query.key
+        if self._answer_at(key) is None and self._failure_at(key) is None:
+            first = self._coalescing.admit(asker)
+            if first is asker:
+                step(self.after_asking(asker))
+            elif first is None:
+                self._reply(asker, OVERLOADED, now)
+        else:
+            self._ask_again(asker, now)
 
     async def after_asking(self, first: Asker) -> None:
         """The second half of the recipe, once per question in progress."""
-        query = first.query
+        query, turn = first.query, self._turn
         zone = self.zones.the_only or self.zones.for_name(query.name)
-        outcome: Response | Unanswered = INTERRUPTED
+        until = first.received_at + self._longest - len(self._in_progress) * self._each
+        if zone.is_down():
+            until = self._until_when_down(first, until)
+        outcome: Outcome = INTERRUPTED
         try:
-            outcome = await zone.ask(query, first.received_at + self._terms.deadline - MARGIN)
+            outcome = await zone.ask(query, until)
             if isinstance(outcome, Response):
-                outcome = self.memory.answers.put(query.key, outcome, self._terms.limits[zone.number], self._turn.now)
+                outcome = self.memory.answers.put(query.key, outcome, self._terms.limits[zone.number], turn.now)
+                if self._failure_at(query.key) is not None:
+                    self.memory.failures.forget(query.key)
+            else:
+                outcome = self._remembered(query, outcome, zone)
         finally:
             self._coalescing.end(first)
-            self._reply(first, outcome, self._turn.now)
+            if first.is_waiting:
+                self._reply(first, outcome, turn.now)
             for asker in first.joined or ():
-                self._reply(asker, outcome, self._turn.now)
+                self._reply(asker, outcome, turn.now)
+
+    def ask_ahead(self, now: float) -> None:
+        """Ask for the successors of the answers that the exact cache renewed in the last part of their lives."""
+        exact = self.memory.exact
+        ending, exact.ending = exact.ending, []
+        if self._terms.prefetch:
+            for answer in ending:
+                self._ask_ahead(answer, now)
 
     def refuse(self, message: bytes, door: Door, now: float) -> bytes | None:
         """The response to a client outside `listen.allow`, over TCP; None where silence is right."""
         try:
             query = parse_query(message)
         except WireError as problem:
-            return self._unreadable(message, problem, door)
-        return self._ruled(not_permitted(query, self._terms.max_udp_size), query, door, now)
+            return self._responding.unreadable(message, problem, door)
+        return self._responding.ruled(not_permitted(query, self._terms.max_udp_size), query, door, now)
 
-    def _reply(self, asker: Asker, outcome: Response | Unanswered, now: float) -> None:
-        """Send what came of it, unless the client has stopped waiting."""
-        query, door = asker.query, asker.door
-        elapsed = now - asker.received_at
-        if elapsed > self._terms.deadline:
-            self.counts[DEADLINE_MISSED] += 1
-            door.reply(asker.peer, b"")
-        elif isinstance(outcome, Response):
-            self.counts[door.row + TYPE_ROWS.get(query.qtype, OTHER_TYPE_ROW) + FROM_UPSTREAM + outcome.rcode] += 1
-            self._took(elapsed)
-            door.reply(asker.peer, self._fitted(outcome, query, door))
+    def _join(self, asker: Asker, otherwise: Outcome, now: float) -> None:
+        """Wait for the question in progress, or begin it; where too many are or do, tell the client otherwise."""
+        first = self._coalescing.admit(asker)
+        if first is asker:
+            step(self.after_asking(asker))
+        elif first is None:
+            self._reply(asker, otherwise, now)
+
+    def _ask_again(self, asker: Asker, now: float) -> None:
+        """A question that was answered or failed before: its client may be told that, at once or after a while."""
+        query, terms = asker.query, self._terms
+        zone = self.zones.for_name(query.name)
+        stale = self.memory.answers.stale(query.key, terms.limits[zone.number], now)
+        failure = self.memory.failures.known(query.key, zone.recoveries, now)
+        known = stale or failure
+        patience = patience_for(stale, failure, terms.failure_recheck_timer, now, is_down=zone.is_down())
+        if known is None or patience is Patience.LONG:
+            self._join(asker, stale or OVERLOADED, now)
+        elif patience is Patience.SHORT:
+            self._join_for_a_while(asker, known, now)
         else:
-            self._count(query, door, FAILURE, Rcode.SERVFAIL, elapsed)
-            udp_size = self._terms.max_udp_size
-            door.reply(asker.peer, own_response(query, Rcode.SERVFAIL, udp_size, outcome.error, outcome.text))
+            self._reply(asker, known, now)
+            if patience is Patience.ASKED_BEHIND:
+                self._ask_behind(query, now)
 
-    def _fitted(self, response: Response, query: Query, door: Door, *, age: int = 0, turn: int = 0) -> bytes:
-        limit = our_size = self._terms.max_udp_size
-        opt = response_opt(query, our_size) if query.has_edns else b""
-        if door.is_stream:
-            limit = LARGEST
-        elif query.udp_size < limit:
-            limit = query.udp_size
-        return fitted(response, query, limit, opt, age=age, turn=turn)
+    def _join_for_a_while(self, asker: Asker, known: Known, now: float) -> None:
+        """Wait until the question's client response timer, and be told at once where that is over."""
+        first = self._coalescing.asked_first(asker.query.key) or asker
+        ends = first.received_at + self._terms.client_response_timer
+        if now >= ends:
+            self._reply(asker, known, now)
+            return
+        if not first.is_timed:
+            first.is_timed = True
+            self._timers.watch(ClientResponseTimer(first, known, self._tell_early), ends)
+        self._join(asker, known, now)
 
-    def _udp_limit(self, query: Query) -> int:
-        return min(query.udp_size, self._terms.max_udp_size)
+    def _ask_behind(self, query: Query, now: float) -> bool:
+        """Whether the question is begun in the background."""
+        asker = Asker(query, NOBODY, None, now, None, is_waiting=False)
+        is_begun = self._coalescing.begin(asker)
+        if is_begun:
+            step(self.after_asking(asker))
+        return is_begun
 
-    def _ruled(self, ruling: Ruling, query: Query, door: Door, now: float) -> bytes:
-        self._count(query, door, POLICY, ruling.rcode, self.clock() - now)
-        return ruling.message
+    def _ask_ahead(self, answer: Answer, now: float) -> None:
+        """Ask for an answer's successor, once, where none is on its way and the upstream's budget allows."""
+        key = answer.key
+        query = query_for_key(key)
+        zone = self.zones.for_name(query.name)
+        if self._coalescing.asked_first(key) is not None or self.memory.failures.known(key, zone.recoveries, now) is not None:
+            return
+        if zone.may_ask_ahead(now) and self._ask_behind(query, now):
+            answer.is_asked_ahead = True
+            self.counts[PREFETCHES] += 1
 
-    def _unreadable(self, message: bytes, problem: WireError, door: Door) -> bytes | None:
-        self.counts[MALFORMED_QUERIES] += 1
-        if problem.rcode is None:
-            return None
-        self.counts[door.row + kind_for(0, POLICY, problem.rcode)] += 1
-        return bare_response(message, problem.rcode)
+    def _until_when_down(self, first: Asker, until: float) -> float:
+        """When the asking of upstreams that all count as down ends: soon, where somebody waits who can be told nothing else."""
+        is_free = first.is_timed or not first.is_waiting
+        return until if is_free else min(until, first.received_at + self._terms.client_response_timer)
 
-    def _count(self, query: Query, door: Door, source: int, rcode: int, elapsed: float) -> None:
-        counts = self.counts
-        counts[door.row + TYPE_ROWS.get(query.qtype, OTHER_TYPE_ROW) + source * PER_SOURCE + rcode] += 1
-        first, microseconds = HISTOGRAMS[source], int(elapsed * 1e6)
-        counts[first + bisect_left(MICROSECOND_BUCKETS, microseconds)] += 1
-        counts[first + SUM_IN_HISTOGRAM] += microseconds
+    def _remembered(self, query: Query, unanswered: Unanswered, zone: Zone) -> Outcome:
+        """What to tell of a question that nobody answered: a stale answer where there is one, else why."""
+        now = self._turn.now
+        if unanswered is not NOBODY_CONFIGURED:
+            text, timed_out = unanswered.text, unanswered.timed_out
+            self.memory.failures.put(query.key, text, zone.recoveries, now, timed_out=timed_out)
+        return self.memory.answers.stale(query.key, self._terms.limits[zone.number], now) or unanswered
+
+    def _tell_early(self, first: Asker, known: Known, now: float) -> None:
+        """The client response timer of a question is over, which may have come to its end meanwhile: all who wait are told."""
+        if self._coalescing.asked_first(first.query.key) is not first:
+            return
+        if first.is_waiting:
+            first.is_waiting = False
+            self._reply(first, known, now)
+        joined, first.joined = first.joined, None
+        for asker in joined or ():
+            self._reply(asker, known, now)

@@ -1,4 +1,4 @@
-"""One question, one upstream query, many askers.
+"""One question, one upstream query, many askers, or none: what is asked again in the background is in progress like any other.
 
 Pure. The key is the question alone (`Query.key`): who asks changes nothing about the answer. Always holds: a question is in
 progress once; the questions in progress and the askers of each are bounded.
@@ -27,6 +27,22 @@ class Door(Protocol):
         """Send a response to whom the door knows by this name."""
 
 
+class Nobody:
+    """The door of a question that is asked for no client: what memory knows is made new before it ends, or after."""
+
+    __slots__ = ("is_stream", "row")
+
+    def __init__(self) -> None:
+        self.row = 0
+        self.is_stream = False
+
+    def reply(self, peer: object, message: bytes) -> None:
+        """Nobody waits."""
+
+
+NOBODY = Nobody()
+
+
 class Asker(msgspec.Struct, eq=False):
     """Someone who waits for the answer. The first asker of a question stands for the question in progress."""
 
@@ -35,21 +51,26 @@ class Asker(msgspec.Struct, eq=False):
     peer: object
     received_at: float
     joined: "list[Asker] | None" = None
-    """Those who asked the same while it was in progress; for the first asker alone."""
+    """Those who asked the same while it was in progress, and wait; for the first asker alone."""
+    is_waiting: bool = True
+    """Whether it is still to be answered: not once it was told what was known before, nor where nobody asked."""
+    is_timed: bool = False
+    """Whether a client response timer runs for those who wait; for the first asker alone."""
 
 
 class Coalescing:
     """The questions in progress."""
 
-    __slots__ = ("_coalesced", "_max_in_progress", "_questions")
+    __slots__ = ("_coalesced", "max_in_progress", "questions")
 
     def __init__(self, max_in_progress: int) -> None:
-        self._max_in_progress = max_in_progress
-        self._questions: dict[bytes, Asker] = {}
+        self.max_in_progress = max_in_progress
+        self.questions: dict[bytes, Asker] = {}
+        """The first asker of each, by key."""
         self._coalesced = 0
 
     def __len__(self) -> int:
-        return len(self._questions)
+        return len(self.questions)
 
     def take_coalesced(self) -> int:
         """Askers that joined a question somebody else had asked, since the last call."""
@@ -61,11 +82,11 @@ class Coalescing:
 
         None: too many are in progress, or this one has as many askers as it may have.
         """
-        questions = self._questions
+        questions = self.questions
         key = asker.query.key
         first = questions.get(key)
         if first is None:
-            if len(questions) >= self._max_in_progress:
+            if len(questions) >= self.max_in_progress:
                 return None
             questions[key] = asker
             return asker
@@ -77,6 +98,18 @@ class Coalescing:
         self._coalesced += 1
         return first
 
+    def asked_first(self, key: bytes) -> Asker | None:
+        """The first asker of the question with this key, while it is in progress."""
+        return self.questions.get(key)
+
+    def begin(self, asker: Asker) -> bool:
+        """Whether the question is to be asked now, as one that nobody waits for: it is in progress already, or too many are."""
+        questions = self.questions
+        if asker.query.key in questions or len(questions) >= self.max_in_progress:
+            return False
+        questions[asker.query.key] = asker
+        return True
+
     def end(self, first: Asker) -> None:
         """The question is in progress no more: `first` and who joined it are to have the answer."""
-        del self._questions[first.query.key]
+        del self.questions[first.query.key]

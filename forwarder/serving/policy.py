@@ -50,5 +50,10 @@ def not_in_memory(query: Query, our_udp_size: int) -> Ruling:
     return _ruled(query, Rcode.REFUSED, our_udp_size, ExtendedError.NOT_AUTHORITATIVE, "not in memory, and RD was not set")
 
 
+def looped(query: Query, our_udp_size: int) -> Ruling:
+    """For a probe of our own that an upstream sent back to us."""
+    return _ruled(query, Rcode.REFUSED, our_udp_size, ExtendedError.OTHER, "forwarding loop: this query began here")
+
+
 def _ruled(query: Query, rcode: int, our_udp_size: int, error: ExtendedError, text: str) -> Ruling:
     return Ruling(rcode, own_response(query, rcode, our_udp_size, error, text))

@@ -227,6 +227,8 @@ class StreamClient:
         try:
             while self._waiting and self._is_open and self.in_progress < MAX_PIPELINED and self._unsent < MAX_UNSENT:
                 self._serve(self._waiting.popleft(), now)
+            if self.door.answering.memory.exact.ending:
+                self.door.answering.ask_ahead(now)
         finally:
             self._is_serving = False
         self._watch()

@@ -82,6 +82,8 @@ class UdpDoor:
                 incoming.send(first, place - first)
         finally:
             incoming.reset(len(sizes))
+        if exact.ending:
+            self._answering.ask_ahead(now)
         if hits:
             observe_microseconds(counts, HISTOGRAMS[EXACT], int((self._clock() - now) * 1e6), hits)
         self._turn.end()

@@ -89,6 +89,8 @@ def reason_for(upstream: str, outcome: Response | Failed, before: Unanswered) ->
             return Unanswered(ExtendedError.NO_REACHABLE_AUTHORITY, f"no response from {upstream}", timed_out=True)
         case Failed.NETWORK | Failed.LOST:
             return Unanswered(ExtendedError.NETWORK_ERROR, f"cannot reach {upstream}", timed_out=True)
+        case Failed.CERTIFICATE:
+            return Unanswered(ExtendedError.NETWORK_ERROR, f"no valid certificate from {upstream}")
         case Failed.MALFORMED:
             return Unanswered(ExtendedError.INVALID_DATA, f"malformed response from {upstream}")
         case Failed.EXHAUSTED:

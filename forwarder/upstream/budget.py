@@ -32,11 +32,6 @@ class Budget:
         self._tokens -= 1
         return True
 
-    def ready_at(self, now: float) -> float:
-        """When there will be one, at the latest."""
-        self._fill(now)
-        return now + max(0.0, 1 - self._tokens) / LEAST_RATE
-
     def _fill(self, now: float) -> None:
         earned = max(self.firsts * SHARE, (now - self._filled_at) * LEAST_RATE)
         self._tokens = min(self._tokens + earned, BURST)

@@ -169,6 +169,9 @@ class Attempts:
             case Failed.LOST:
                 server.tally.failed(Failed.NETWORK.value)
                 self._at_once.append((send, True))
+            case Failed.CERTIFICATE:
+                server.failed(outcome.value, now)
+                self._ruled_out.add(send.server)
             case _:
                 server.failed(outcome.value, now)
                 self._not_before[send.server] = attempt.due
@@ -189,14 +192,16 @@ class Attempts:
         soonest = math.inf
         for asked, _, number in self._ranked():
             server = self._candidates[number]
-            leg = next((leg for leg in range(len(server.legs)) if self._may(Send(number, leg, edns=True))), -1)
+            legs = range(1 if server.legs[0].is_stream else len(server.legs))  # after UDP a stream, never the other way round
+            leg = next((leg for leg in legs if self._may(Send(number, leg, edns=True))), -1)
             if leg < 0:
                 continue
-            ready_at = self._not_before.get(number, now) - SLACK
-            if ready_at <= now and (asked or not server.health.is_up) and not server.budget.take(now):
-                ready_at = max(server.budget.ready_at(now), (now + self.until) / 2)  # many may wait for the next token
-            if ready_at <= now:
-                return Send(number, leg, self._edns_for(number, asked, now))
+            ready_at = self._not_before.get(number, now)
+            if ready_at <= now + SLACK:
+                is_first = not asked and server.health.is_up
+                if is_first or server.budget.take(now):
+                    return Send(number, leg, self._edns_for(number, asked, now))
+                ready_at = max(now + 2 * SLACK, (now + self.until) / 2)  # many may wait for the next token
             soonest = min(soonest, ready_at)
         if self.open:
             return self.until

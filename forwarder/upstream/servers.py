@@ -36,6 +36,8 @@ class Failed(Enum):
     LOST = "lost"
     """A connection that had brought responses ended: it may have been idle for too long, or the server was replaced. Says
     nothing against the server yet, and is worth another try there at once."""
+    CERTIFICATE = "certificate"
+    """The server did not prove to be who it should: not asked again for this question."""
     MALFORMED = "malformed"
 
 

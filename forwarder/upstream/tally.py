@@ -17,6 +17,7 @@ from forwarder.upstream.turn import Turn
 
 UDP = UPSTREAM_TRANSPORTS.index("udp")
 TCP = UPSTREAM_TRANSPORTS.index("tcp")
+TLS = UPSTREAM_TRANSPORTS.index("tls")
 REASON_FOR_RCODE = {1: "formerr", 2: "servfail", 4: "notimp", 5: "refused"}
 
 
@@ -32,7 +33,7 @@ class Tally:
         """A response came and was of use, after so many seconds."""
 
     def sent_slot(self, transport: int) -> int:
-        """The slot to add 1 to when a query leaves over UDP or TCP: whoever sends does so itself."""
+        """The slot to add 1 to when a query leaves over this transport: whoever sends does so itself."""
         return self._row + QUERIES_IN_ROW + transport
 
     def failed(self, reason: str) -> None:
@@ -56,5 +57,5 @@ class Tally:
         self.slots[self._row + LOOPED_IN_ROW] = 1 if looped else 0
 
     def connections(self, number: int) -> None:
-        """Gauge: TCP connections open."""
+        """Gauge: connections open, TCP or TLS."""
         self.slots[self._row + CONNECTIONS_IN_ROW] = number

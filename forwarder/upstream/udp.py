@@ -17,7 +17,7 @@ from forwarder.upstream.readiness import READ
 from forwarder.upstream.round_trip import RoundTrip
 from forwarder.upstream.servers import Exchanging, Failed
 from forwarder.upstream.tally import UDP, Tally
-from forwarder.upstream.waiting import TICK
+from forwarder.upstream.waiting import AT_ONCE, TICK
 from forwarder.wire.message import Match, Qtype, Query, is_truncated, match_for, query_for_upstream
 from forwarder.wire.records import failure_response
 
@@ -86,9 +86,13 @@ class UdpUpstream:
     def look(self, now: float) -> None:
         """Give up the queries that are due, and be looked at again when the next is."""
         self.due = math.inf
+        left = AT_ONCE
         for carrier in list(self._open):
-            if carrier.due <= now + 2 * TICK:  # asked here: one at rest may have begun to wait since the last was given up
+            if carrier.due <= now + 2 * TICK and carrier.coroutine is not None:
                 carrier.look(now)
+                left -= 1
+                if not left:
+                    break
         following = min([carrier.due for carrier in self._open if carrier.coroutine is not None], default=math.inf)
         if following < self.due:
             self._watch(self, following)

@@ -41,6 +41,9 @@ class Zone:
 
     def is_down(self) -> bool:
         """Whether nobody of its upstreams is up."""
+        for server in self._servers:
+            if server.is_ready:
+                return False
         return bool(self._servers) and not any(server.is_usable for server in self._servers)
 
     def may_ask_ahead(self, now: float) -> bool:

@@ -6,7 +6,7 @@ OPT is there if and only if the query had one; records are whole.
 
 import struct
 
-from forwarder.wire.edns import opt_record
+from forwarder.wire.edns import ExtendedError, extended_error, opt_record
 from forwarder.wire.framing import HEADER_SIZE
 from forwarder.wire.message import AD, CD, QR, RA, RD, TC, Query
 from forwarder.wire.names import skip_name
@@ -60,9 +60,11 @@ def fitted(
     return bytes(body) + opt
 
 
-def response_opt(query: Query, our_udp_size: int) -> bytes:
-    """The OPT record for a response without an extended error; empty when the query had none."""
-    return opt_record(our_udp_size, do=query.do) if query.has_edns else b""
+def response_opt(query: Query, our_udp_size: int, error: ExtendedError = ExtendedError.NONE) -> bytes:
+    """The OPT record for a response, with an extended error if there is one to tell; empty when the query had none."""
+    if not query.has_edns:
+        return b""
+    return opt_record(our_udp_size, do=query.do, options=b"" if error is ExtendedError.NONE else extended_error(error))
 
 
 def _rotate(body: bytearray, response: Response, turn: int) -> None:

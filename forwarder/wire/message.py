@@ -135,6 +135,7 @@ def _no_query(flags: int) -> WireError:
 
 
 _KEY_TAILS = {(False, CD): b"\1", (True, 0): b"\2", (True, CD): b"\3"}
+_FLAGS_OF_TAILS = {b"\0": (False, 0)} | {tail: flags for flags, tail in _KEY_TAILS.items()}
 
 
 def _read_rest(
@@ -173,6 +174,15 @@ def _read_rest(
         if position != len(message):
             rcode = Rcode.FORMERR
     return (has_edns, do, is_plain and not rcode, udp_size), rcode
+
+
+def query_for_key(key: bytes) -> Query:
+    """A query of our own for the question that answers cache and coalescing know by this key."""
+    do, cd = _FLAGS_OF_TAILS[key[-1:]]
+    question = key[:-1]
+    qtype, qclass = _read_type_and_class(question, len(question) - 4)
+    name = question[:-4]
+    return Query(0, RD | cd, question, name, qtype, qclass, key, 0, do, do, True, LEAST_UDP_SIZE)  # noqa: FBT003 - is_plain
 
 
 def response_flags(query_flags: int, rcode: int) -> int:

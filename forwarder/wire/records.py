@@ -188,6 +188,16 @@ def with_ttls_capped(response: Response, most: int) -> Response:
     )  # fmt: skip
 
 
+def with_ttls_set(response: Response, ttl: int) -> Response:
+    """The same response, each TTL so many seconds: for a stale answer, whose own have run out (RFC 8767 section 4)."""
+    message = bytearray(response.message)
+    for offset in response.ttl_offsets:
+        _write_ttl(message, offset, ttl)
+    return Response(
+        bytes(message), response.kind, response.rcode, response.counts, ttl, ttl, response.negative_ttl, response.is_authentic
+    )  # fmt: skip
+
+
 def failure_response(message: bytes, question: bytes) -> bytes:
     """A failure that came without a question, with the question put back, so that it reads like any other."""
     return message[:4] + b"\0\1\0\0\0\0\0\0" + question

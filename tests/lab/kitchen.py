@@ -12,12 +12,15 @@ import dns.rcode
 
 from forwarder.cache.answers import AnswerCache
 from forwarder.cache.exact import ExactCache
+from forwarder.cache.failures import Failures
 from forwarder.cache.lifetime import Limits
 from forwarder.cache.pinned import PinnedNames
 from forwarder.observe import counters
-from forwarder.serving.answering import Answering, Memory, Terms
+from forwarder.serving.answering import Answering, Memory
 from forwarder.serving.coalescing import Coalescing
+from forwarder.serving.responding import Responding, Terms
 from forwarder.upstream.network import Network
+from forwarder.upstream.probing import Probing
 from forwarder.upstream.readiness import Readiness
 from forwarder.upstream.round_trip import RoundTrip
 from forwarder.upstream.servers import Failed, Server
@@ -33,6 +36,12 @@ from tests.lab.behaviours import Behaviour, Received, answer
 from tests.lab.clients import extended_errors, query
 
 DEADLINE = 1.8
+CLIENT_RESPONSE_TIMER = 0.4
+FAILURE_TTL = 1.0
+MAX_FAILURE_TTL = 30.0
+FAILURE_RECHECK_TIMER = 5.0
+MAXIMUM_STALE_TIMER = 3600.0
+STALE_ANSWER_TTL = 30
 MAX_UDP_SIZE = 1232
 ONE = answer("@ 60 IN A 192.0.2.1")
 PINNED_ADDRESS = "198.51.100.7"
@@ -108,23 +117,56 @@ def said(question: Query, behaviour: Behaviour) -> Response:
     return parse_response(move.octets, question.name, question.qtype, do=question.do)
 
 
+class KitchenZone(Zone):
+    """A zone whose upstreams are down, have come back, or have nothing to spare when the test says so."""
+
+    __slots__ = ("budget", "down", "times_recovered")
+
+    def __init__(self, number: int, servers: list[Server], network: Network) -> None:
+        super().__init__(number, servers, network)
+        self.down = False
+        self.times_recovered = 0
+        self.budget = 1000
+        """Questions that may still be asked ahead."""
+
+    @property
+    def recoveries(self) -> int:
+        """As often as the test said so."""
+        return self.times_recovered
+
+    def is_down(self) -> bool:
+        """Whether the test said so."""
+        return self.down
+
+    def may_ask_ahead(self, now: float) -> bool:  # noqa: ARG002 - a real one needs it
+        """One less, while there are any."""
+        self.budget -= 1
+        return self.budget >= 0
+
+
 class Kitchen:
     """The recipe, its ingredients, and two doors; for another door, `answering`, `turn` and `counts` are there."""
 
-    def __init__(self, *, max_in_progress: int = 1000, is_clock_real: bool = False) -> None:
+    def __init__(self, *, max_in_progress: int = 1000, is_clock_real: bool = False, prefetch: bool = True) -> None:
         self.now = 1000.0
         """What the clock says, seconds."""
         self.counts = counters.private()
         self.turn = Turn(time.monotonic if is_clock_real else lambda: self.now)
         self.upstream = FakeUpstream()
-        self.memory = Memory(ExactCache(1 << 20), PinnedNames(), AnswerCache(1 << 20))
-        self.coalescing = Coalescing(max_in_progress)
         self.timers = Timers()
+        failures = Failures(1 << 20, FAILURE_TTL, MAX_FAILURE_TTL)
+        self.memory = Memory(ExactCache(1 << 20), PinnedNames(), AnswerCache(1 << 20), failures)
+        self.coalescing = Coalescing(max_in_progress)
         network = Network(Readiness(self.turn), self.timers, self.turn, Unpredictable())
         server = Server(self.upstream.name, (self.upstream,), Tally(self.counts, 0, self.turn), self.turn.now)
-        zone = Zone(0, [server], network)
-        terms = Terms(DEADLINE, MAX_UDP_SIZE, {0: Limits(max_ttl=3600, max_negative_ttl=30)})
-        self.answering = Answering(self.memory, self.coalescing, Zones({ROOT: zone}, zone), terms, self.counts, self.turn)
+        self.zone = KitchenZone(0, [server], network)
+        limits = Limits(max_ttl=3600, max_negative_ttl=30, maximum_stale_timer=MAXIMUM_STALE_TIMER)
+        terms = Terms(
+            DEADLINE, CLIENT_RESPONSE_TIMER, FAILURE_RECHECK_TIMER, STALE_ANSWER_TTL, prefetch, MAX_UDP_SIZE, {0: limits}
+        )  # fmt: skip
+        responding = Responding(terms, self.counts, self.turn)
+        zones = Zones({ROOT: self.zone}, self.zone)
+        self.answering = Answering(self.memory, self.coalescing, zones, responding, Probing(network), self.timers)
         self.udp = FakeDoor()
         self.tcp = FakeDoor(is_stream=True)
 

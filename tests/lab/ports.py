@@ -12,11 +12,11 @@ _LOWEST, _HIGHEST = 20000, 31999
 _TRIES = 200
 
 
-def bound_pair(address: str = "127.0.0.1") -> tuple[socket.socket, socket.socket]:
-    """A UDP socket and a TCP listener on one port, both non-blocking."""
+def bound_pair(address: str = "127.0.0.1", wanted: int | None = None) -> tuple[socket.socket, socket.socket]:
+    """A UDP socket and a TCP listener on one port, free or this one, both non-blocking."""
     family = socket.AF_INET6 if ":" in address else socket.AF_INET
     for _ in range(_TRIES):
-        port = _LOWEST + secrets.randbelow(_HIGHEST - _LOWEST)
+        port = wanted or _LOWEST + secrets.randbelow(_HIGHEST - _LOWEST)
         datagrams = socket.socket(family, socket.SOCK_DGRAM)
         listener = socket.socket(family, socket.SOCK_STREAM)
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
@@ -31,7 +31,8 @@ def bound_pair(address: str = "127.0.0.1") -> tuple[socket.socket, socket.socket
         datagrams.settimeout(0)
         listener.settimeout(0)
         return datagrams, listener
-    msg = f"no port of {address} between {_LOWEST} and {_HIGHEST} is free for UDP and TCP"
+    ports = f"port {wanted} of {address} is not" if wanted else f"no port of {address} between {_LOWEST} and {_HIGHEST} is"
+    msg = f"{ports} free for UDP and TCP"
     raise OSError(msg)
 
 

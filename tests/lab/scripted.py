@@ -1,4 +1,4 @@
-"""An upstream that does what the test says: UDP and TCP on one port, every query written down.
+"""An upstream that does what the test says: UDP and TCP on one port (TLS in place of TCP), every query written down.
 
 One thread with an event loop of its own; the test's thread writes the script and reads what was received. Always holds: a
 question that is not in the script is answered REFUSED, so that a query nobody expected shows.
@@ -6,6 +6,7 @@ question that is not in the script is answered REFUSED, so that a query nobody e
 
 import asyncio
 import socket
+import ssl
 import threading
 import time
 from collections.abc import Callable
@@ -25,9 +26,9 @@ LARGEST_DATAGRAM = 65535
 
 
 class ScriptedUpstream:
-    """Answers by script on a free port of `address`, inside its `with` only."""
+    """Answers by script on a free port of `address`, or on this one, inside its `with` only."""
 
-    def __init__(self, address: str = "127.0.0.1") -> None:
+    def __init__(self, address: str = "127.0.0.1", port: int | None = None, *, tls: ssl.SSLContext | None = None) -> None:
         self.received: list[Received] = []
         """Probes for loops, which come at any time, left out."""
         self.unreadable: list[bytes] = []
@@ -37,7 +38,8 @@ class ScriptedUpstream:
         self.connections = 0
         """TCP connections accepted so far."""
         self._script: dict[tuple[str, str | None], Behaviour] = {}
-        self._udp, self._listener = bound_pair(address)
+        self._udp, self._listener = bound_pair(address, port)
+        self._tls = tls
         self._other = socket.socket(self._udp.family, socket.SOCK_DGRAM)
         self._other.bind((address, 0))
         self.host = address
@@ -91,7 +93,7 @@ class ScriptedUpstream:
 
     def _run(self) -> None:
         self._loop.add_reader(self._udp, self._read_datagrams)
-        serving = asyncio.start_server(self._serve_connection, sock=self._listener)
+        serving = asyncio.start_server(self._serve_connection, sock=self._listener, ssl=self._tls)
         server = self._loop.run_until_complete(serving)
         self._loop.run_forever()
         self._loop.remove_reader(self._udp)

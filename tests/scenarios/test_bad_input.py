@@ -48,8 +48,32 @@ MISTAKES = {
     "pinned to nonsense": (GOOD_ZONES + "hosts: {records: {a.test: [192.0.2.300]}}\n", ["hosts.records", "192.0.2.300"]),
     "hosts file missing": (GOOD_ZONES + "hosts: {files: [/nonexistent/hosts]}\n", ["/nonexistent/hosts"]),
     "not available yet": (
-        "zones: [{zone: ., upstreams: ['127.0.0.1:9'], transport: tls}]\n",
-        ["zones[0].transport", "not available"],
+        "zones: [{zone: ., upstreams: ['127.0.0.1:9'], drop_aaaa: true}]\n",
+        ["zones[0].drop_aaaa", "not available"],
+    ),
+    "TLS without a name": (
+        "zones: [{zone: ., upstreams: ['127.0.0.1'], transport: tls, ca_file: /nowhere}]\n",
+        ["zones[0].upstreams[0]", "127.0.0.1@NAME"],
+    ),
+    "a name without TLS": (
+        "zones: [{zone: ., upstreams: ['127.0.0.1@dns.test']}]\n",
+        ["zones[0].upstreams[0]", "leave @dns.test out"],
+    ),
+    "resolv.conf for TLS": (
+        "zones: [{zone: ., upstreams: [/etc/resolv.conf], transport: tls}]\n",
+        ["zones[0].upstreams[0]", "ADDRESS@NAME"],
+    ),
+    "certificates without TLS": (
+        "zones: [{zone: ., upstreams: ['127.0.0.1:9'], ca_file: /nowhere}]\n",
+        ["zones[0].ca_file", "leave it out"],
+    ),
+    "certificates missing": (
+        "zones: [{zone: ., upstreams: ['127.0.0.1@dns.test'], transport: tls, ca_file: /nowhere}]\n",
+        ["zones[0].ca_file", "/nowhere", "cannot be read"],
+    ),
+    "certificates that are none": (
+        "zones: [{zone: ., upstreams: ['127.0.0.1@dns.test'], transport: tls, ca_file: /etc/passwd}]\n",
+        ["zones[0].ca_file", "/etc/passwd", "holds no certificate"],
     ),
 }
 

@@ -1,0 +1,87 @@
+"""The failure cache: questions nobody answered, and for how long they are not asked again (RFC 9520).
+
+Keys are those of the answers cache. A failure holds for `failure_ttl`, twice as long each time it repeats, `max_failure_ttl`
+at most. It is remembered for `max_failure_ttl` beyond that: whether the next one repeats it, and whether its clients have
+waited for a time-out once before, is known from it.
+
+Always holds: one good answer forgets it; a time-out is forgotten when an upstream of its zone came back; entries stay within
+the byte budget.
+"""
+
+from forwarder.cache.bounded import Bounded, Entry
+
+ENTRY_OVERHEAD = 480
+"""Octets an entry costs beyond its key and text: the struct, its two times, the text's own header, its place in the dict."""
+
+
+class Failure(Entry, kw_only=True, eq=False, gc=False):
+    """What came of the last asking of a question."""
+
+    text: str
+    """The reason, as the clients were told who waited for it."""
+    timed_out: bool
+    """Nobody answered in time; False: the upstreams said that they cannot, or could not be reached."""
+    recoveries: int
+    """How often upstreams of its zone had come back until then."""
+    failed_at: float
+    ttl: float
+    """Seconds it holds."""
+
+    def rests_until(self, at_least: float = 0.0) -> float:
+        """Until when the question is not asked again, where it is to rest for so many seconds at least."""
+        return self.failed_at + max(self.ttl, at_least)
+
+
+class Failures:
+    """Failures by question."""
+
+    __slots__ = ("_entries", "_first_ttl", "_longest_ttl", "recall")
+
+    def __init__(self, budget: int, first_ttl: float, longest_ttl: float) -> None:
+        self._entries: Bounded[Failure] = Bounded(budget)
+        self._first_ttl = first_ttl
+        self._longest_ttl = longest_ttl
+        self.recall = self._entries.entries.get
+        """Whatever stands under a key, forgotten or not: a dict's own `get`, for the many questions that never failed."""
+
+    def __len__(self) -> int:
+        return len(self._entries)
+
+    @property
+    def used(self) -> int:
+        """Octets charged."""
+        return self._entries.used
+
+    def take_evictions(self) -> int:
+        """Entries that had to go before their time, since the last call."""
+        taken, self._entries.evictions = self._entries.evictions, 0
+        return taken
+
+    def known(self, key: bytes, recoveries: int, now: float) -> Failure | None:
+        """The last failure of this question, while it is remembered; `recoveries` of its zone so far."""
+        failure = self.recall(key)
+        if failure is None:
+            return None
+        came_back = failure.timed_out and failure.recoveries != recoveries
+        if came_back or now >= failure.failed_at + failure.ttl + self._longest_ttl:
+            self._entries.remove(failure)
+            return None
+        failure.visited = True
+        return failure
+
+    def put(self, key: bytes, text: str, recoveries: int, now: float, *, timed_out: bool) -> None:
+        """Remember that the question failed, twice as long as the last time."""
+        last = self.known(key, recoveries, now)
+        ttl = min(last.ttl * 2, self._longest_ttl) if last is not None else self._first_ttl
+        size = ENTRY_OVERHEAD + len(key) + len(text)
+        self._entries.put(
+            Failure(key, size, text=text, timed_out=timed_out, recoveries=recoveries, failed_at=now, ttl=ttl)
+        )  # fmt: skip
+
+    def forget(self, key: bytes) -> None:
+        """The question, which is known to have failed, was answered."""
+        self._entries.remove(self._entries.entries[key])
+
+    def clear(self) -> None:
+        """Forget everything, as when others are asked from now on."""
+        self._entries.clear()
