@@ -88,6 +88,8 @@ class Move:
     """Over UDP: send it from a port that was not asked."""
     close: bool = False
     """Over TCP: close the connection afterwards."""
+    is_forwarded: bool = False
+    """Send it on to `ScriptedUpstream.forwards_to`, and what comes from there back to who asked."""
 
 
 Behaviour = Callable[[Received], list[Move]]
