@@ -160,7 +160,7 @@ class Daemon:
 
     def worker_descriptors(self) -> int:
         """How many files and sockets the worker has open."""
-        return len(os.listdir(f"/proc/{self.worker()}/fd"))
+        return sum(1 for _ in Path(f"/proc/{self.worker()}/fd").iterdir())
 
     def page(self, path: str, *, method: str = "GET") -> Page:
         """A page of the HTTP side."""

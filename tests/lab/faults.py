@@ -1,7 +1,7 @@
 """The faults an upstream must be able to play: each with a name, and what a client may hear when another upstream is well.
 
-Always holds: what a faulty upstream says that is no answer of its own is FORGED, so that one look tells whether the daemon
-passed it on.
+Always holds: what a faulty upstream says and nobody may believe is another answer than the true one, so that one look tells
+whether the daemon passed it on.
 """
 
 from collections.abc import Callable, Mapping
@@ -83,10 +83,6 @@ def told_by(number: int, *, ttl: int = 300) -> Behaviour:
     return by_type(a=answer(f"@ {ttl} IN A 192.0.2.{number}"), aaaa=answer(f"@ {ttl} IN AAAA 2001:db8::{number}"))
 
 
-TRUTH = told_by(1)
-"""What the upstream that plays a fault says when it says something good."""
-FORGED = told_by(66)
-"""What it says when nobody may believe it."""
 OUTCOMES: Mapping[tuple[str, ...], str] = {
     ("192.0.2.1",): "first",
     ("2001:db8::1",): "first",
@@ -109,7 +105,7 @@ def outcome(response: dns.message.Message) -> str:
 class Fault:
     """One way to be a bad upstream."""
 
-    behaviour: Behaviour = TRUTH
+    behaviour: Behaviour
     """What it does about a query."""
     outcomes: tuple[str, ...] = ("second",)
     """What a client may hear (`outcome`) when a second upstream is well."""
@@ -125,14 +121,6 @@ class Fault:
         self.prepare(upstream)
 
 
-def _drop_every_second(upstream: ScriptedUpstream) -> None:
-    upstream.default = in_rotation(silent, TRUTH)
-
-
-def _answer_out_of_order(upstream: ScriptedUpstream) -> None:
-    upstream.default = in_rotation(late(0.05, TRUTH), TRUTH)
-
-
 def _close_at_accept(upstream: ScriptedUpstream) -> None:
     upstream.closes_at_accept = True
 
@@ -141,51 +129,70 @@ def _serve_serially(upstream: ScriptedUpstream) -> None:
     upstream.is_serial = True
 
 
+def _rotating(*behaviours: Behaviour) -> Callable[[ScriptedUpstream], None]:
+    def prepare(upstream: ScriptedUpstream) -> None:
+        upstream.default = in_rotation(*behaviours)
+
+    return prepare
+
+
 TCP = ("tcp",)
+FIRST = ("first",)
 EITHER = ("first", "second")
-MANY_ADDRESSES = by_type(a=sized(answer(*addresses(MANY))), aaaa=TRUTH)
-FAULTS: Mapping[str, Fault] = {
-    "silent": Fault(silent),
-    "late by 2 ms": Fault(late(0.002, TRUTH), ("first",)),
-    "late by 300 ms": Fault(late(0.3, TRUTH), EITHER),
-    "late by 10 s": Fault(late(10.0, TRUTH)),
-    "A answered, AAAA dropped": Fault(by_type(a=TRUTH, aaaa=silent), EITHER),
-    "every second query dropped": Fault(outcomes=EITHER, prepare=_drop_every_second),
-    "SERVFAIL": Fault(refusal("SERVFAIL")),
-    "REFUSED": Fault(refusal("REFUSED")),
-    "FORMERR": Fault(refusal("FORMERR")),
-    "NOTIMP": Fault(refusal("NOTIMP")),
-    "SERVFAIL without the question": Fault(refusal("SERVFAIL", with_question=False)),
-    "NODATA without SOA, AA=0, RA=0": Fault(answer(flags=()), ("NODATA", "second")),
-    "TC=1 always": Fault(truncate(answer())),
-    "wrong ID": Fault(wrong_id(FORGED)),
-    "wrong question": Fault(wrong_question(FORGED)),
-    "wrong type": Fault(wrong_type(FORGED)),
-    "wrong case": Fault(wrong_case(TRUTH), EITHER),
-    "wrong port": Fault(wrong_port(FORGED), transports=("udp",)),
-    "a query back": Fault(query_bit(FORGED)),
-    "garbage": Fault(garbage),
-    "truncated records": Fault(truncated_records(FORGED)),
-    "compression loop": Fault(compression_loop),
-    "two OPT records": Fault(two_opts(TRUTH), EITHER),
-    "EDNS ignored": Fault(edns_ignored(TRUTH), ("first",)),
-    "EDNS answered with FORMERR": Fault(by_edns(edns=edns_ignored(refusal("FORMERR")), plain=TRUTH), EITHER),
-    "EDNS answered with a bare FORMERR": Fault(by_edns(edns=refusal("FORMERR", with_question=False), plain=TRUTH), EITHER),
-    "EDNS answered with NOTIMP": Fault(by_edns(edns=edns_ignored(refusal("NOTIMP")), plain=TRUTH), EITHER),
-    "EDNS met with silence": Fault(by_edns(edns=silent, plain=TRUTH), EITHER),
-    "closes at accept": Fault(TRUTH, transports=TCP, prepare=_close_at_accept),
-    "closes instead of an answer": Fault(hang_up, transports=TCP),
-    "closes after one query": Fault(close_after(TRUTH), EITHER, TCP),
-    "closes within a length": Fault(close_mid_length, transports=TCP),
-    "closes within a message": Fault(close_mid_message(TRUTH), transports=TCP),
-    "answers out of order": Fault(outcomes=("first",), prepare=_answer_out_of_order),
-    "one query at a time": Fault(late(0.01, TRUTH), ("first",), TCP, _serve_serially),
-    "64 KiB": Fault(MANY_ADDRESSES, ("many", "first")),
-    "TTL 0": Fault(told_by(1, ttl=0), ("first",)),
-    "TTL of 2^31": Fault(told_by(1, ttl=1 << 31), ("first",)),
-    "TTL of 2^32 - 1": Fault(told_by(1, ttl=HIGHEST_TTL), ("first",)),
-    "loops our query back": Fault(looped),
-}
-"""All of them. Dying pools of connections are made by `drop_connections`, `reset_connections` and `freeze_connections`."""
+MANY_ADDRESSES = by_type(a=sized(answer(*addresses(MANY))), aaaa=told_by(1))
+
+
+def faults_with(truth_with: Callable[[int], Behaviour], forged: Behaviour) -> dict[str, Fault]:
+    """All faults by name, played by an upstream that knows this truth (by TTL), and says `forged` when nobody may believe it.
+
+    Dying pools of connections are made by `drop_connections`, `reset_connections` and `freeze_connections`.
+    """
+    truth = truth_with(300)
+    edns_refused = {rcode: edns_ignored(refusal(rcode)) for rcode in ("FORMERR", "NOTIMP")}
+    return {
+        "silent": Fault(silent),
+        "late by 2 ms": Fault(late(0.002, truth), FIRST),
+        "late by 300 ms": Fault(late(0.3, truth), EITHER),
+        "late by 10 s": Fault(late(10.0, truth)),
+        "A answered, AAAA dropped": Fault(by_type(a=truth, aaaa=silent), EITHER),
+        "every second query dropped": Fault(truth, EITHER, prepare=_rotating(silent, truth)),
+        "SERVFAIL": Fault(refusal("SERVFAIL")),
+        "REFUSED": Fault(refusal("REFUSED")),
+        "FORMERR": Fault(refusal("FORMERR")),
+        "NOTIMP": Fault(refusal("NOTIMP")),
+        "SERVFAIL without the question": Fault(refusal("SERVFAIL", with_question=False)),
+        "NODATA without SOA, AA=0, RA=0": Fault(answer(flags=()), ("NODATA", "second")),
+        "TC=1 always": Fault(truncate(answer())),
+        "wrong ID": Fault(wrong_id(forged)),
+        "wrong question": Fault(wrong_question(forged)),
+        "wrong type": Fault(wrong_type(forged)),
+        "wrong case": Fault(wrong_case(truth), EITHER),
+        "wrong port": Fault(wrong_port(forged), transports=("udp",)),
+        "a query back": Fault(query_bit(forged)),
+        "garbage": Fault(garbage),
+        "truncated records": Fault(truncated_records(forged)),
+        "compression loop": Fault(compression_loop),
+        "two OPT records": Fault(two_opts(truth), EITHER),
+        "EDNS ignored": Fault(edns_ignored(truth), FIRST),
+        "EDNS answered with FORMERR": Fault(by_edns(edns=edns_refused["FORMERR"], plain=truth), EITHER),
+        "EDNS answered with a bare FORMERR": Fault(by_edns(edns=refusal("FORMERR", with_question=False), plain=truth), EITHER),
+        "EDNS answered with NOTIMP": Fault(by_edns(edns=edns_refused["NOTIMP"], plain=truth), EITHER),
+        "EDNS met with silence": Fault(by_edns(edns=silent, plain=truth), EITHER),
+        "closes at accept": Fault(truth, transports=TCP, prepare=_close_at_accept),
+        "closes instead of an answer": Fault(hang_up, transports=TCP),
+        "closes after one query": Fault(close_after(truth), EITHER, TCP),
+        "closes within a length": Fault(close_mid_length, transports=TCP),
+        "closes within a message": Fault(close_mid_message(truth), transports=TCP),
+        "answers out of order": Fault(truth, FIRST, prepare=_rotating(late(0.05, truth), truth)),
+        "one query at a time": Fault(late(0.01, truth), FIRST, TCP, _serve_serially),
+        "64 KiB": Fault(MANY_ADDRESSES, ("many", "first")),
+        "TTL 0": Fault(truth_with(0), FIRST),
+        "TTL of 2^31": Fault(truth_with(1 << 31), FIRST),
+        "TTL of 2^32 - 1": Fault(truth_with(HIGHEST_TTL), FIRST),
+        "loops our query back": Fault(looped),
+    }
+
+
+FAULTS: Mapping[str, Fault] = faults_with(lambda ttl: told_by(1, ttl=ttl), told_by(66))
 PLAYED = [(name, transport) for name, fault in FAULTS.items() for transport in fault.transports]
 """Each fault over each transport that it makes sense on."""

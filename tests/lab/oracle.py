@@ -9,9 +9,9 @@ import ipaddress
 import struct
 import zlib
 
+import dns.flags
 import dns.message
 import dns.rcode
-import dns.flags
 
 from tests.lab.clients import rdatas
 
@@ -65,10 +65,10 @@ def response_to(query: bytes, *, ttl: int, has_opt: bool | None = None, is_strea
     flags = 0x8080 | query[2] << 8 & 0x0100 | (0 if kind in _KINDS else dns.rcode.NXDOMAIN)
     opt = _OPT_RECORD if has_opt else b""
     body = query[HEADER_SIZE:end] + b"".join(records) + authority + opt
-    counts = (1, len(records), bool(authority), bool(opt))
+    counts = [1, len(records), bool(authority), has_opt]
     size = int.from_bytes(query[end + 3 : end + 5], "big") if has_opt else _PLAIN
     if not is_stream and HEADER_SIZE + len(body) > max(size, _PLAIN):
-        flags, body, counts = flags | 0x0200, query[HEADER_SIZE:end] + opt, (1, 0, 0, bool(opt))
+        flags, body, counts = flags | 0x0200, query[HEADER_SIZE:end] + opt, [1, 0, 0, has_opt]
     return query[:2] + struct.pack("!H4H", flags, *counts) + body
 
 
@@ -81,7 +81,7 @@ def complaint(response: dns.message.Message) -> str:
     if rcode == dns.rcode.SERVFAIL:
         return ""
     (question,) = response.question
-    name = question.name.to_wire()
+    name = question.name.to_wire() or b""
     kind = kind_of(name)
     expected_rcode = dns.rcode.NOERROR if kind in _KINDS else dns.rcode.NXDOMAIN
     if rcode != expected_rcode:

@@ -207,7 +207,7 @@ class ScriptedUpstream:
                     (self._other if move.from_other_port else self._udp).sendto(move.octets, query.source)
             return
         writer = self._writers.get(query.connection)
-        if writer is None or query.connection in self._frozen:
+        if writer is None or query.connection in self._frozen or move.from_other_port:
             return
         if move.octets:
             writer.write((len(move.octets).to_bytes(2, "big") if move.is_framed else b"") + move.octets)

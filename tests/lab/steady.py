@@ -114,9 +114,7 @@ class Steady:
         return Report(told, sorted(said["control"]))
 
 
-def asked_steadily(
-    server: Address, questions: Iterable[tuple[str, str]], rate: float, *, payload: int | None = None
-) -> Report:
+def asked_steadily(server: Address, questions: Iterable[tuple[str, str]], rate: float, *, payload: int | None = None) -> Report:
     """All of it: ask, wait, tell."""
     with Steady(server, questions, rate, payload=payload) as client:
         return client.report()

@@ -82,9 +82,7 @@ def test_nobody_notices_the_loss(net: Net, libc: str, transport: str) -> None:
     ):
         found = lookups(net.client, net.programs[libc], names, processes=PROCESSES)
         wrong = [
-            (name, one)
-            for name, one in zip(names, found, strict=True)
-            if one.error or set(one.addresses) != addresses_of(name)
+            (name, one) for name, one in zip(names, found, strict=True) if one.error or set(one.addresses) != addresses_of(name)
         ]
         assert wrong == []
         measured = found[WARM_UP:]
