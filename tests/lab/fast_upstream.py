@@ -21,11 +21,11 @@ from typing import Self
 from tests.lab.namespaces import Namespace
 from tests.lab.oracle import HEADER_SIZE, kind_of, response_to
 from tests.lab.ports import free_port
+from tests.lab.steady import RECEIVE_BUFFER, SO_RCVBUFFORCE
 
 PROJECT = Path(__file__).resolve().parents[2]
 SLOW = 0.3
 """Seconds that a `slow` name takes."""
-_RECEIVE_BUFFER = 8 << 20
 _BATCH = 64
 """Datagrams taken in one go, so that answers due are not kept waiting."""
 
@@ -84,7 +84,7 @@ class _Server:
         self._ttl, self._delay = ttl, delay
         self._datagrams = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
         with suppress(PermissionError):
-            self._datagrams.setsockopt(socket.SOL_SOCKET, 33, _RECEIVE_BUFFER)  # SO_RCVBUFFORCE, which Python does not name
+            self._datagrams.setsockopt(socket.SOL_SOCKET, SO_RCVBUFFORCE, RECEIVE_BUFFER)
         self._datagrams.bind((host, port))
         self._listener = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
         self._listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)

@@ -32,6 +32,10 @@ from tests.lab.namespaces import Namespace
 PROJECT = Path(__file__).resolve().parents[2]
 SO_TIMESTAMPNS = 35
 """linux/socket.h; also the type of the control message that brings a struct timespec."""
+SO_RCVBUFFORCE = 33
+"""linux/socket.h; Python does not name it."""
+RECEIVE_BUFFER = 8 << 20
+"""Octets, for thousands of answers at once."""
 CONTROL_EVERY = 0.005
 """Seconds between two questions to the control."""
 LAST_ANSWERS = 2.5
@@ -133,7 +137,8 @@ def _timestamped(server: Address) -> socket.socket:
     """A connected socket whose datagrams come with the time at which they came."""
     endpoint = socket.socket(socket.AF_INET6 if ":" in server[0] else socket.AF_INET, socket.SOCK_DGRAM)
     endpoint.setsockopt(socket.SOL_SOCKET, SO_TIMESTAMPNS, 1)
-    endpoint.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 8 << 20)
+    with suppress(PermissionError):
+        endpoint.setsockopt(socket.SOL_SOCKET, SO_RCVBUFFORCE, RECEIVE_BUFFER)
     endpoint.connect(server)
     endpoint.setblocking(False)
     return endpoint
