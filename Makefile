@@ -35,8 +35,8 @@ run: $(VENV)/.for-run ## serve config/quickstart.yaml (CONFIG=file.yaml serves a
 test: $(VENV)/.for-test ## run all tests (TESTS=tests/test_link.py runs some)
 	@exec $(BIN)/python -m pytest $(TESTS)
 
-scenarios: $(VENV)/.for-test ## run the end-to-end tests: real daemon, real clients, real peers
-	@exec $(BIN)/python -m pytest tests/scenarios
+scenarios: $(VENV)/.for-test ## run the end-to-end tests and the scenario files: real daemon, real clients, real peers
+	@exec $(BIN)/python -m pytest tests/scenarios tests/rpl
 
 check: $(VENV)/.for-check ## ruff, mypy and the house rules
 	$(BIN)/ruff check .

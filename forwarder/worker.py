@@ -16,6 +16,7 @@ import signal
 import socket
 import sys
 import time
+from collections.abc import Callable
 
 import msgspec
 import uvloop
@@ -69,7 +70,7 @@ Served = tuple[str, str, str, bool, str | None]
 class Worker:
     """One process that answers."""
 
-    def __init__(self, loop: asyncio.AbstractEventLoop, begin: link.Begin) -> None:
+    def __init__(self, loop: asyncio.AbstractEventLoop, begin: link.Begin, clock: Callable[[], float] = clock) -> None:
         self._loop = loop
         self._config = settings.from_json(begin.config)
         self._counts = counters.mapped(begin.counters)
@@ -123,6 +124,7 @@ class Worker:
             self._loop.remove_reader(endpoint.fileno())
         for door in self._tcp_doors:
             door.close()
+        clock = self._network.turn.clock
         until = clock() + self._config.answering.deadline + DRAIN_GRACE
         while (self._coalescing or not all(door.is_idle for door in self._tcp_doors)) and clock() < until:  # noqa: ASYNC110 - once in a life
             await asyncio.sleep(TICK)

@@ -140,7 +140,7 @@ class Answering:
         query, turn = first.query, self._turn
         zone = self.zones.the_only or self.zones.for_name(query.name)
         until = first.received_at + self._longest - len(self._in_progress) * self._each
-        if zone.is_down():
+        if zone.is_down:
             until = self._until_when_down(first, until)
         outcome: Outcome = INTERRUPTED
         try:
@@ -189,7 +189,7 @@ class Answering:
         stale = self.memory.answers.stale(query.key, terms.limits[zone.number], now)
         failure = self.memory.failures.known(query.key, zone.recoveries, now)
         known = stale or failure
-        patience = patience_for(stale, failure, terms.failure_recheck_timer, now, is_down=zone.is_down())
+        patience = patience_for(stale, failure, terms.failure_recheck_timer, now, is_down=zone.is_down)
         if known is None or patience is Patience.LONG:
             self._join(asker, stale or OVERLOADED, now)
         elif patience is Patience.SHORT:

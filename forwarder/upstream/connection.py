@@ -61,15 +61,17 @@ class Pool(Protocol):
 class Sent(Exchange):
     """A query outstanding on a connection."""
 
-    __slots__ = ("connection", "identity", "late_at", "question", "sent_at")
+    __slots__ = ("connection", "identity", "question", "sent_at")
 
-    def __init__(self, connection: "Connection", query: Query, question: bytes, now: float) -> None:
+    identity: int
+    """The message ID; set when the pipeline gave it out."""
+
+    def __init__(self, connection: "Connection", query: Query, question: bytes, now: float, due: float) -> None:
         self.coroutine = None
-        self.due = math.inf
+        self.due = due
         self.query = query
         self.connection = connection
         self.question = question
-        self.identity = 0
         self.sent_at = now
 
     def look(self, now: float) -> None:
@@ -127,8 +129,7 @@ class Connection:
     def send(self, query: Query, until: float, *, wants_ad: bool, edns: bool) -> Sent:
         """Take a query along in this turn's write."""
         question, now = query.key[:-1], self._network.turn.now
-        sent = Sent(self, query, question, now)
-        sent.due = until
+        sent = Sent(self, query, question, now, until)
         sent.identity = identity = self.pipeline.admit(sent)
         if not self.load:
             self.heard_at = now

@@ -68,11 +68,18 @@ class Upstream(Protocol):
         """Close what is idle; what carries a query closes when that is settled."""
 
 
+class Reviewing(Protocol):
+    """A zone."""
+
+    def review(self) -> None:
+        """One of its upstreams changed."""
+
+
 class Server:
     """One upstream."""
 
     __slots__ = (
-        "budget", "dialect", "has_left", "health", "is_looped", "is_ready", "legs", "name", "on_trouble", "tally",
+        "budget", "dialect", "has_left", "health", "is_looped", "is_ready", "legs", "name", "on_trouble", "tally", "zones",
     )  # fmt: skip
 
     def __init__(self, name: str, legs: tuple[Upstream, ...], tally: Tally, now: float) -> None:
@@ -87,6 +94,8 @@ class Server:
         """Whether what we ask it comes back to us."""
         self.is_ready = True
         """Whether a question goes there without another thought."""
+        self.zones: list[Reviewing] = []
+        """Where it stands."""
         self.has_left = False
         """Whether it is asked nothing new any more."""
         self.on_trouble: Callable[[Server], None] = _nothing
@@ -156,6 +165,8 @@ class Server:
     def settle(self) -> None:
         """Something about it changed."""
         self.is_ready = self.is_usable and not self.dialect.is_plain
+        for zone in self.zones:
+            zone.review()
 
     def _came_up(self) -> None:
         logger.warning("forwarder: upstream %s is up again", self.name)

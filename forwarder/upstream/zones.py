@@ -20,60 +20,67 @@ PLAIN = Send(0, 0, edns=True)
 class Zone:
     """A zone's upstreams, in written order."""
 
-    __slots__ = ("_is_equal", "_network", "_next", "_servers", "_trust_ad", "number")
+    __slots__ = ("_first", "_is_equal", "_network", "_next", "_servers", "_trust_ad", "_turn", "is_down", "number")
 
     def __init__(
         self, number: int, servers: list[Server], network: Network, *, trust_ad: bool = False, is_equal: bool = False
     ) -> None:
         self.number = number
         """Its place in the configuration; -1 for names that no zone encloses."""
+        self.is_down = False
+        """Whether nobody of its upstreams is up."""
         self._servers = servers
+        self._first = servers[0] if servers and not is_equal else None
         self._network = network
+        self._turn = network.turn
         self._trust_ad = trust_ad
         self._is_equal = is_equal
         """Whether the upstreams are equals: each question begins at the next of them, and slow ones are hedged."""
         self._next = 0
+        for server in servers:
+            server.zones.append(self)
+        self.review()
 
     @property
     def recoveries(self) -> int:
         """How often one of its upstreams came back."""
         return sum([server.health.recoveries for server in self._servers])
 
-    def is_down(self) -> bool:
-        """Whether nobody of its upstreams is up."""
-        for server in self._servers:
-            if server.is_ready:
-                return False
-        return bool(self._servers) and not any(server.is_usable for server in self._servers)
+    def review(self) -> None:
+        """One of its upstreams went down or came up."""
+        self.is_down = bool(self._servers) and not any(server.is_usable for server in self._servers)
 
     def may_ask_ahead(self, now: float) -> bool:
-        """Whether an answer may be fetched before it is asked for: one token of the first upstream that is up."""
+        """Whether an answer may be fetched before it is asked for: one token of the first upstream, if that is up."""
         return any(server.is_usable and server.budget.take(now) for server in self._servers[:1])
 
     async def ask(self, query: Query, until: float) -> Response | Unanswered:
         """The first usable answer: upstreams in order, all inside the deadline."""
-        servers, now = self._servers, self._network.turn.now
-        first = servers[0] if servers and not self._is_equal else None
+        first, turn = self._first, self._turn
+        now = turn.now
         if first is None or not first.is_ready:
-            outcome = await self._ask_at_length(query, now, until)
-        else:
-            leg = first.legs[0]
-            first.budget.firsts += 1
-            late = now + leg.round_trip.wait
-            exchange = leg.exchange(query, late if late < until else until)  # noqa: FURB136 - a call of min on every miss
-            response = await exchange
-            turn = self._network.turn
-            if isinstance(response, Response) and response.kind is not FAILURE:
-                first.tally.answered(turn.now - now)
-                if leg.round_trip.sampled_at != turn.now:
-                    first.took(0, turn.now - now, turn.now)
-                    first.dialect.knows_edns = True
-                outcome = response
-            else:
-                first.budget.firsts -= 1
-                attempts = Attempts(servers, now, until)
-                begun = Begun(attempts.begin(PLAIN, now), exchange, response)
-                outcome = await asked(query, servers, attempts, self._network, begun)
+            return self._told(await self._ask_at_length(query, now, until))
+        leg = first.legs[0]
+        round_trip = leg.round_trip
+        first.budget.firsts += 1
+        late = now + round_trip.wait
+        exchange = leg.exchange(query, late if late < until else until)  # noqa: FURB136 - a call of min on every miss
+        response = await exchange
+        if isinstance(response, Response) and response.kind is not FAILURE:
+            answered_at = turn.now
+            first.tally.answered(answered_at - now)
+            if round_trip.sampled_at != answered_at:
+                first.took(0, answered_at - now, answered_at)
+                first.dialect.knows_edns = True
+            if not self._trust_ad:
+                response.is_authentic = False
+            return response
+        first.budget.firsts -= 1
+        attempts = Attempts(self._servers, now, until)
+        begun = Begun(attempts.begin(PLAIN, now), exchange, response)
+        return self._told(await asked(query, self._servers, attempts, self._network, begun))
+
+    def _told(self, outcome: Response | Unanswered) -> Response | Unanswered:
         if not self._trust_ad and isinstance(outcome, Response):
             outcome.is_authentic = False
         return outcome

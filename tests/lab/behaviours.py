@@ -85,9 +85,11 @@ class Move:
     is_framed: bool = True
     """Over TCP: put the two octets of length in front."""
     from_other_port: bool = False
-    """Over UDP: send it from a port that was not asked."""
+    """Over UDP: send it from a port that was not asked; over TCP, do not send it."""
     close: bool = False
     """Over TCP: close the connection afterwards."""
+    is_forwarded: bool = False
+    """Send it on to `ScriptedUpstream.forwards_to`, and what comes from there back to who asked."""
 
 
 Behaviour = Callable[[Received], list[Move]]

@@ -152,6 +152,16 @@ class Daemon:
         pages = int(Path(f"/proc/{self.worker()}/statm").read_text().split()[1])
         return pages * os.sysconf("SC_PAGE_SIZE")
 
+    def proportional(self) -> int:
+        """Octets of memory that the supervisor and its workers account for together (PSS)."""
+        texts = (Path(f"/proc/{pid}/smaps_rollup").read_text() for pid in (self.process.pid, *self.workers()))
+        lines = (line.split() for text in texts for line in text.splitlines())
+        return sum(int(words[1]) * 1024 for words in lines if words[0] == "Pss:")
+
+    def worker_descriptors(self) -> int:
+        """How many files and sockets the worker has open."""
+        return sum(1 for _ in Path(f"/proc/{self.worker()}/fd").iterdir())
+
     def page(self, path: str, *, method: str = "GET") -> Page:
         """A page of the HTTP side."""
         with self._inside():

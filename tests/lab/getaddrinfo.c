@@ -1,5 +1,6 @@
-/* One getaddrinfo call with a clock: prints the milliseconds it took, then the addresses, or "error" and what it said.
-   Usage: getaddrinfo NAME [4|6]. Linked against musl by the tests, to be the second kind of client beside glibc. */
+/* getaddrinfo calls with a clock: prints for each the milliseconds it took, then the addresses, or "error" and what it said.
+   Usage: getaddrinfo NAME [4|6], or getaddrinfo - for names from standard input, one after the other in one process.
+   Linked against musl by the tests, to be the second kind of client beside glibc; and against glibc, for many lookups. */
 #include <arpa/inet.h>
 #include <netdb.h>
 #include <stdio.h>
@@ -7,23 +8,21 @@
 #include <sys/socket.h>
 #include <time.h>
 
-int main(int argc, char **argv)
+static void look_up(const char *name, int family)
 {
     struct addrinfo hints = {0}, *found = NULL;
     struct timespec begin, end;
     char text[INET6_ADDRSTRLEN];
 
-    if (argc < 2)
-        return 2;
     hints.ai_socktype = SOCK_STREAM;
-    hints.ai_family = argc < 3 ? AF_UNSPEC : argv[2][0] == '6' ? AF_INET6 : AF_INET;
+    hints.ai_family = family;
     clock_gettime(CLOCK_MONOTONIC, &begin);
-    int error = getaddrinfo(argv[1], NULL, &hints, &found);
+    int error = getaddrinfo(name, NULL, &hints, &found);
     clock_gettime(CLOCK_MONOTONIC, &end);
     printf("%.3f", (end.tv_sec - begin.tv_sec) * 1e3 + (end.tv_nsec - begin.tv_nsec) / 1e6);
     if (error) {
         printf(" error %s\n", gai_strerror(error));
-        return 0;
+        return;
     }
     for (struct addrinfo *one = found; one; one = one->ai_next) {
         const void *address = one->ai_family == AF_INET6
@@ -33,5 +32,21 @@ int main(int argc, char **argv)
     }
     printf("\n");
     freeaddrinfo(found);
+}
+
+int main(int argc, char **argv)
+{
+    char name[1024];
+
+    if (argc < 2)
+        return 2;
+    if (strcmp(argv[1], "-") != 0) {
+        look_up(argv[1], argc < 3 ? AF_UNSPEC : argv[2][0] == '6' ? AF_INET6 : AF_INET);
+        return 0;
+    }
+    while (fgets(name, sizeof name, stdin)) {
+        name[strcspn(name, "\n")] = 0;
+        look_up(name, AF_UNSPEC);
+    }
     return 0;
 }

@@ -120,11 +120,10 @@ def said(question: Query, behaviour: Behaviour) -> Response:
 class KitchenZone(Zone):
     """A zone whose upstreams are down, have come back, or have nothing to spare when the test says so."""
 
-    __slots__ = ("budget", "down", "times_recovered")
+    __slots__ = ("budget", "times_recovered")
 
     def __init__(self, number: int, servers: list[Server], network: Network) -> None:
         super().__init__(number, servers, network)
-        self.down = False
         self.times_recovered = 0
         self.budget = 1000
         """Questions that may still be asked ahead."""
@@ -133,10 +132,6 @@ class KitchenZone(Zone):
     def recoveries(self) -> int:
         """As often as the test said so."""
         return self.times_recovered
-
-    def is_down(self) -> bool:
-        """Whether the test said so."""
-        return self.down
 
     def may_ask_ahead(self, now: float) -> bool:  # noqa: ARG002 - a real one needs it
         """One less, while there are any."""

@@ -1,15 +1,18 @@
-"""The two resolvers that pods have: getaddrinfo of glibc and of musl, each in a fresh process.
+"""The two resolvers that pods have: getaddrinfo of glibc and of musl, in fresh processes.
 
-A fresh process has no latch and no cache of its own; what it answers is what the daemon told it.
+A fresh process has no latch and no cache of its own; what it answers is what the daemon told it. One that looks up many names
+keeps whatever its libc keeps: glibc's latch shows there.
 """
 
 import subprocess
 import sys
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
 from tests.lab.namespaces import Namespace
-from tests.lab.needs import needs_musl
+from tests.lab.needs import needs_musl, needs_program
 
 _SOURCE = Path(__file__).with_name("getaddrinfo.c")
 _GLIBC = """
@@ -46,8 +49,30 @@ def musl_lookup(namespace: Namespace, client: Path, name: str) -> Lookup:
 
 def compiled_for_musl(directory: Path) -> Path:
     """The musl client, statically linked, compiled into `directory`."""
-    program = directory / "getaddrinfo"
-    command = [needs_musl(), "-static", "-O1", "-Wall", "-o", str(program), str(_SOURCE)]
+    return _compiled(directory / "getaddrinfo", needs_musl(), "-static")
+
+
+def compiled_for_glibc(directory: Path) -> Path:
+    """The same program with this machine's glibc."""
+    return _compiled(directory / "getaddrinfo-glibc", needs_program("gcc"))
+
+
+def lookups(namespace: Namespace, client: Path, names: Sequence[str], *, processes: int = 1) -> list[Lookup]:
+    """Each process looks up its share of the names, one after the other; in the order of `names`."""
+    running = [
+        subprocess.Popen(namespace.command(str(client), "-"), stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+        for _ in range(processes)
+    ]
+    with ThreadPoolExecutor(processes) as pool:
+        shares = [names[number::processes] for number in range(processes)]
+        outputs = pool.map(lambda process, share: process.communicate("\n".join(share) + "\n")[0], running, shares)
+        told = [[_lookup(line) for line in output.splitlines()] for output in outputs]
+    assert [len(share) for share in told] == [len(share) for share in shares]
+    return [told[number % processes][number // processes] for number in range(len(names))]
+
+
+def _compiled(program: Path, compiler: str, *options: str) -> Path:
+    command = [compiler, *options, "-O1", "-Wall", "-o", str(program), str(_SOURCE)]
     subprocess.run(command, check=True, capture_output=True, text=True)
     return program
 
@@ -56,7 +81,11 @@ def _read(done: subprocess.CompletedProcess[str]) -> Lookup:
     if done.returncode != 0:
         msg = f"{done.args}: {done.stderr}"
         raise RuntimeError(msg)
-    milliseconds, *told = done.stdout.split()
+    return _lookup(done.stdout)
+
+
+def _lookup(line: str) -> Lookup:
+    milliseconds, *told = line.split()
     if told[:1] == ["error"]:
         return Lookup((), " ".join(told[1:]), float(milliseconds))
     return Lookup(tuple(told), "", float(milliseconds))

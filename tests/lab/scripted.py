@@ -7,6 +7,7 @@ question that is not in the script is answered REFUSED, so that a query nobody e
 import asyncio
 import socket
 import ssl
+import struct
 import threading
 import time
 from collections.abc import Callable
@@ -20,6 +21,7 @@ import dns.name
 
 from forwarder.upstream.probing import MARK
 from tests.lab.behaviours import Behaviour, Move, Received, refusal
+from tests.lab.clients import Address
 from tests.lab.ports import bound_pair
 
 LARGEST_DATAGRAM = 65535
@@ -35,6 +37,10 @@ class ScriptedUpstream:
         """What came and was no DNS message."""
         self.default: Behaviour = refusal("REFUSED")
         self.closes_at_accept = False
+        self.is_serial = False
+        """Over TCP: take up a query only when the one before on that connection is dealt with, as CoreDNS does."""
+        self.forwards_to: Address | None = None
+        """Where forwarded queries go, over UDP."""
         self.connections = 0
         """TCP connections accepted so far."""
         self._script: dict[tuple[str, str | None], Behaviour] = {}
@@ -42,11 +48,14 @@ class ScriptedUpstream:
         self._tls = tls
         self._other = socket.socket(self._udp.family, socket.SOCK_DGRAM)
         self._other.bind((address, 0))
+        self._other.setblocking(False)
         self.host = address
         self.port: int = self._udp.getsockname()[1]
         self._loop = asyncio.new_event_loop()
         self._writers: dict[int, asyncio.StreamWriter] = {}
         self._frozen: set[int] = set()
+        self._forwarded: dict[bytes, Received] = {}
+        """ID -> whose query it was."""
         self._thread = threading.Thread(target=self._run, name=f"upstream {self.address}", daemon=True)
 
     @property
@@ -77,6 +86,17 @@ class ScriptedUpstream:
 
         self._in_loop(close_all)
 
+    def reset_connections(self) -> None:
+        """End every connection there is by RST, as the kernel does for a process that was killed; new ones are welcome."""
+
+        def reset_all() -> None:
+            for writer in self._writers.values():
+                end: socket.socket = writer.get_extra_info("socket")
+                end.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+                writer.transport.abort()
+
+        self._in_loop(reset_all)
+
     def freeze_connections(self) -> None:
         """Say nothing more on the connections there are, as when the server behind an address was replaced."""
         self._in_loop(lambda: self._frozen.update(self._writers))
@@ -93,10 +113,12 @@ class ScriptedUpstream:
 
     def _run(self) -> None:
         self._loop.add_reader(self._udp, self._read_datagrams)
+        self._loop.add_reader(self._other, self._read_forwarded)
         serving = asyncio.start_server(self._serve_connection, sock=self._listener, ssl=self._tls)
         server = self._loop.run_until_complete(serving)
         self._loop.run_forever()
         self._loop.remove_reader(self._udp)
+        self._loop.remove_reader(self._other)
         server.close()
         for writer in self._writers.values():
             writer.transport.abort()
@@ -117,6 +139,15 @@ class ScriptedUpstream:
                 octets, source = self._udp.recvfrom(LARGEST_DATAGRAM)
                 self._take("udp", source[:2], octets, 0)
 
+    def _read_forwarded(self) -> None:
+        """What came of a query that was sent on goes back to who asked it."""
+        with suppress(BlockingIOError):
+            while True:
+                octets = self._other.recv(LARGEST_DATAGRAM)
+                query = self._forwarded.pop(octets[:2], None)
+                if query is not None:
+                    self._make(Move(octets), query)
+
     async def _serve_connection(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self.connections += 1
         number = self.connections
@@ -128,28 +159,33 @@ class ScriptedUpstream:
         try:
             while True:
                 length = int.from_bytes(await reader.readexactly(2), "big")
-                self._take("tcp", source, await reader.readexactly(length), number)
+                busy = self._take("tcp", source, await reader.readexactly(length), number)
+                if self.is_serial and busy:
+                    await asyncio.sleep(busy)
         except (asyncio.IncompleteReadError, ConnectionError):
             pass
         finally:
             self._writers.pop(number, None)
             writer.close()
 
-    def _take(self, transport: str, source: tuple[str, int], octets: bytes, connection: int) -> None:
+    def _take(self, transport: str, source: tuple[str, int], octets: bytes, connection: int) -> float:
+        """Do about a query what the script says; how many seconds that takes."""
         try:
             message = dns.message.from_wire(octets)
             query = Received(transport, source, connection, octets, message)
             name = query.name.lower()
         except (dns.exception.DNSException, IndexError):
             self.unreadable.append(octets)
-            return
+            return 0.0
         if not name.startswith(MARK):
             self.received.append(query)
-        for move in self._behaviour_for(name, query.qtype)(query):
+        moves = self._behaviour_for(name, query.qtype)(query)
+        for move in moves:
             if move.after:
                 self._loop.call_later(move.after, self._make, move, query)
             else:
                 self._make(move, query)
+        return max((move.after for move in moves), default=0.0)
 
     def _behaviour_for(self, name: str, qtype: str) -> Behaviour:
         candidates = [name]
@@ -163,6 +199,11 @@ class ScriptedUpstream:
         return self.default
 
     def _make(self, move: Move, query: Received) -> None:
+        if move.is_forwarded:
+            if self.forwards_to is not None:
+                self._forwarded[move.octets[:2]] = query
+                self._other.sendto(move.octets, self.forwards_to)
+            return
         if move.octets and query.answered_at is None:
             query.answered_at = time.monotonic()
         if query.transport == "udp":
@@ -171,7 +212,7 @@ class ScriptedUpstream:
                     (self._other if move.from_other_port else self._udp).sendto(move.octets, query.source)
             return
         writer = self._writers.get(query.connection)
-        if writer is None or query.connection in self._frozen:
+        if writer is None or query.connection in self._frozen or move.from_other_port:
             return
         if move.octets:
             writer.write((len(move.octets).to_bytes(2, "big") if move.is_framed else b"") + move.octets)

@@ -1,0 +1,175 @@
+"""An upstream for load: a process of its own with plain sockets that answers as the oracle says, each answer a little late.
+
+    python -m tests.lab.fast_upstream HOST PORT TTL DELAY
+
+DELAY is in seconds; names of the kind `slow` take 0.3 s more. Prints a line when it listens. Always holds: over UDP and TCP
+alike it answers in the order of due times, keeps nothing of a query that is answered, and ends with its parent.
+"""
+
+import heapq
+import select
+import signal
+import socket
+import subprocess
+import sys
+import time
+from contextlib import suppress
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+from tests.lab.namespaces import Namespace
+from tests.lab.oracle import HEADER_SIZE, kind_of, response_to
+from tests.lab.ports import free_port
+from tests.lab.steady import RECEIVE_BUFFER, SO_RCVBUFFORCE
+
+PROJECT = Path(__file__).resolve().parents[2]
+SLOW = 0.3
+"""Seconds that a `slow` name takes."""
+_BATCH = 64
+"""Datagrams taken in one go, so that answers due are not kept waiting."""
+
+
+class FastUpstream:
+    """The process; ended and begun again on the same port as often as a test likes."""
+
+    def __init__(
+        self, *, host: str = "127.0.0.1", ttl: int = 300, delay: float = 0.0, namespace: Namespace | None = None
+    ) -> None:
+        self.port = free_port(host) if namespace is None else 53
+        self.address = f"{host}:{self.port}"
+        command = ["setpriv", "--pdeathsig", "KILL", sys.executable, "-m", "tests.lab.fast_upstream"]
+        command += [host, str(self.port), str(ttl), str(delay)]
+        self._command = command if namespace is None else namespace.command(*command)
+        self._process: subprocess.Popen[bytes] | None = None
+
+    def __enter__(self) -> Self:
+        self.start()
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None) -> None:
+        self.kill()
+
+    def start(self) -> None:
+        """Listen; returns when it does."""
+        self._process = subprocess.Popen(self._command, cwd=PROJECT, stdout=subprocess.PIPE)
+        assert self._process.stdout is not None
+        if not self._process.stdout.readline():
+            raise RuntimeError(f"no upstream on {self.address}: status {self._process.wait()}")
+
+    def kill(self) -> None:
+        """End it at once: its port is closed, its connections are reset."""
+        if self._process is not None:
+            self._process.kill()
+            self._process.communicate()
+            self._process = None
+
+    def suspend(self) -> None:
+        """Silent from now on: the kernel takes what comes, and nobody reads it."""
+        self._signalled(signal.SIGSTOP)
+
+    def resume(self) -> None:
+        """Answer again, what came meanwhile first."""
+        self._signalled(signal.SIGCONT)
+
+    def _signalled(self, number: signal.Signals) -> None:
+        assert self._process is not None
+        self._process.send_signal(number)
+
+
+class _Server:
+    """The loop of the process."""
+
+    def __init__(self, host: str, port: int, ttl: int, delay: float) -> None:
+        self._ttl, self._delay = ttl, delay
+        self._datagrams = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+        with suppress(PermissionError):
+            self._datagrams.setsockopt(socket.SOL_SOCKET, SO_RCVBUFFORCE, RECEIVE_BUFFER)
+        self._datagrams.bind((host, port))
+        self._listener = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
+        self._listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        self._listener.bind((host, port))
+        self._listener.listen(1024)
+        self._poll = select.epoll()
+        for door in (self._datagrams, self._listener):
+            door.setblocking(False)
+            self._poll.register(door, select.EPOLLIN)
+        self._streams: dict[int, tuple[socket.socket, bytearray]] = {}
+        self._due: list[tuple[float, int, int, object, bytes]] = []
+        """Due time, running number, descriptor of the connection (0: UDP), peer, message."""
+        self._number = 0
+
+    def run(self) -> None:
+        """Until killed."""
+        while True:
+            wait = max(self._due[0][0] - time.monotonic(), 0.0) if self._due else -1
+            for descriptor, _ in self._poll.poll(wait):
+                if descriptor == self._datagrams.fileno():
+                    self._read_datagrams()
+                elif descriptor == self._listener.fileno():
+                    self._accept()
+                else:
+                    self._read_stream(descriptor)
+            now = time.monotonic()
+            while self._due and self._due[0][0] <= now:
+                self._send(*heapq.heappop(self._due)[2:])
+
+    def _take(self, query: bytes, descriptor: int, peer: object) -> None:
+        with suppress(ValueError, IndexError):
+            message = response_to(query, ttl=self._ttl, is_stream=descriptor != 0)
+            late = self._delay + (SLOW if kind_of(query[HEADER_SIZE:]) == b"slow" else 0.0)
+            self._number += 1
+            if late:
+                heapq.heappush(self._due, (time.monotonic() + late, self._number, descriptor, peer, message))
+            else:
+                self._send(descriptor, peer, message)
+
+    def _send(self, descriptor: int, peer: object, message: bytes) -> None:
+        with suppress(OSError):
+            if not descriptor:
+                self._datagrams.sendto(message, peer)  # type: ignore[call-overload]  # an address as recvfrom gave it
+            elif (stream := self._streams.get(descriptor)) is not None and stream[0] is peer:
+                stream[0].sendall(len(message).to_bytes(2, "big") + message)
+
+    def _read_datagrams(self) -> None:
+        with suppress(BlockingIOError):
+            for _ in range(_BATCH):
+                query, peer = self._datagrams.recvfrom(4096)
+                self._take(query, 0, peer)
+
+    def _accept(self) -> None:
+        with suppress(BlockingIOError):
+            stream, _ = self._listener.accept()
+            stream.settimeout(1.0)
+            stream.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            self._streams[stream.fileno()] = (stream, bytearray())
+            self._poll.register(stream, select.EPOLLIN)
+
+    def _read_stream(self, descriptor: int) -> None:
+        stream, kept = self._streams[descriptor]
+        try:
+            octets = stream.recv(65536)
+        except OSError:
+            octets = b""
+        if not octets:
+            del self._streams[descriptor]
+            self._poll.unregister(descriptor)
+            stream.close()
+            return
+        kept += octets
+        while len(kept) >= 2 and len(kept) >= (end := 2 + int.from_bytes(kept[:2], "big")):
+            self._take(bytes(kept[2:end]), descriptor, stream)
+            del kept[:end]
+
+
+def main() -> None:
+    """The program."""
+    host, port, ttl, delay = sys.argv[1:]
+    server = _Server(host, int(port), int(ttl), float(delay))
+    sys.stdout.write("listens\n")
+    sys.stdout.flush()
+    server.run()
+
+
+if __name__ == "__main__":
+    main()

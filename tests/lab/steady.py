@@ -1,0 +1,232 @@
+"""A client that asks at a steady rate and tells exactly how long each answer took, from a process of its own.
+
+    python -m tests.lab.steady <SPECIFICATION >REPORT       (both JSON)
+
+An answer arrives when the kernel says so (SO_TIMESTAMPNS), not when this process gets round to reading it. Beside the server
+a control is asked, an echo in another process: what it shows is the machine's and not the daemon's. Always holds: queries go
+out on schedule whether those before were answered or not.
+"""
+
+import json
+import math
+import os
+import select
+import signal
+import socket
+import struct
+import subprocess
+import sys
+import time
+from collections.abc import Iterable, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+import dns.message
+
+from tests.lab.clients import HANG, Address, query
+from tests.lab.namespaces import Namespace
+
+PROJECT = Path(__file__).resolve().parents[2]
+SO_TIMESTAMPNS = 35
+"""linux/socket.h; also the type of the control message that brings a struct timespec."""
+SO_RCVBUFFORCE = 33
+"""linux/socket.h; Python does not name it."""
+RECEIVE_BUFFER = 8 << 20
+"""Octets, for thousands of answers at once."""
+CONTROL_EVERY = 0.005
+"""Seconds between two questions to the control."""
+LAST_ANSWERS = 2.5
+"""Seconds to wait for answers after the last query: above the deadline."""
+_IDENTS = 1 << 16
+
+
+@dataclass(frozen=True, slots=True)
+class Told:
+    """What became of one query."""
+
+    name: str
+    qtype: str
+    at: float
+    """When it was sent, seconds from the first on."""
+    seconds: float
+    """From sending it to the arrival of the first answer; infinite when none came."""
+    answers: int
+    """How many came."""
+    octets: bytes
+    """The first of them."""
+
+    @property
+    def response(self) -> dns.message.Message:
+        """The same, parsed in full."""
+        return dns.message.from_wire(self.octets)
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """What became of all of them, in the order in which they were sent."""
+
+    told: list[Told]
+    control: list[float]
+    """Seconds that the echo took."""
+
+
+class Steady:
+    """The process, from the `with` on; asks each of these (name, type) once, `rate` of them a second."""
+
+    def __init__(
+        self,
+        server: Address,
+        questions: Iterable[tuple[str, str]],
+        rate: float,
+        *,
+        namespace: Namespace | None = None,
+        payload: int | None = None,
+    ) -> None:
+        self._questions = list(questions)
+        assert len(self._questions) <= _IDENTS, "an ID would be used twice"
+        octets = [query(*question, payload=payload).to_wire()[2:].hex() for question in self._questions]
+        self._specification = json.dumps({"server": server, "rate": rate, "queries": octets}).encode()
+        command = ["setpriv", "--pdeathsig", "KILL", sys.executable, "-m", "tests.lab.steady"]
+        self._command = command if namespace is None else namespace.command(*command)
+        self._seconds = len(self._questions) / rate
+
+    def __enter__(self) -> Self:
+        self._process = subprocess.Popen(self._command, cwd=PROJECT, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+        assert self._process.stdin is not None
+        self._process.stdin.write(self._specification)
+        self._process.stdin.close()
+        self._process.stdin = None  # so that `communicate` leaves it alone
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None) -> None:
+        if self._process.poll() is None:
+            self._process.kill()
+        self._process.communicate()
+
+    def report(self) -> Report:
+        """Wait for the end."""
+        output, _ = self._process.communicate(timeout=self._seconds + LAST_ANSWERS + 2 * HANG)
+        assert self._process.returncode == 0
+        said = json.loads(output)
+        told = [
+            Told(name, qtype, at, math.inf if seconds is None else seconds, answers, bytes.fromhex(octets))
+            for (name, qtype), (at, seconds, answers, octets) in zip(self._questions, said["told"], strict=True)
+        ]
+        return Report(told, sorted(said["control"]))
+
+
+def asked_steadily(server: Address, questions: Iterable[tuple[str, str]], rate: float, *, payload: int | None = None) -> Report:
+    """All of it: ask, wait, tell."""
+    with Steady(server, questions, rate, payload=payload) as client:
+        return client.report()
+
+
+def percentile(values: Iterable[float], share: float) -> float:
+    """The value that `share` (0 to 1) of them do not exceed."""
+    ordered = sorted(values)
+    return ordered[max(0, math.ceil(share * len(ordered)) - 1)]
+
+
+# --------------------------------------------------------------------------------------------------------- the process
+
+
+def _timestamped(server: Address) -> socket.socket:
+    """A connected socket whose datagrams come with the time at which they came."""
+    endpoint = socket.socket(socket.AF_INET6 if ":" in server[0] else socket.AF_INET, socket.SOCK_DGRAM)
+    endpoint.setsockopt(socket.SOL_SOCKET, SO_TIMESTAMPNS, 1)
+    with suppress(PermissionError):
+        endpoint.setsockopt(socket.SOL_SOCKET, SO_RCVBUFFORCE, RECEIVE_BUFFER)
+    endpoint.connect(server)
+    endpoint.setblocking(False)
+    return endpoint
+
+
+class _Server:
+    """One of the two that are asked."""
+
+    def __init__(self, server: Address) -> None:
+        self.socket = _timestamped(server)
+        self.sent: list[int] = []
+        """When, nanoseconds of the wall clock."""
+        self.told: dict[int, tuple[float, int, bytes]] = {}
+        """By running number: seconds, answers, octets."""
+
+    def ask(self, octets: bytes) -> None:
+        number = len(self.sent)
+        self.sent.append(time.time_ns())
+        with suppress(OSError):
+            self.socket.send((number % _IDENTS).to_bytes(2, "big") + octets)
+
+    def take_answers(self) -> None:
+        with suppress(OSError):
+            while True:
+                octets, control, _, _ = self.socket.recvmsg(65535, 64)
+                seconds, nanoseconds = struct.unpack("qq", control[0][2])
+                number = int.from_bytes(octets[:2], "big")
+                first, answers, message = self.told.get(number, (0.0, 0, octets))
+                if not answers:
+                    first = (seconds * 1_000_000_000 + nanoseconds - self.sent[number]) / 1e9
+                self.told[number] = (first, answers + 1, message)
+
+
+def _echo() -> tuple[Address, int]:
+    """An echo in a process of its own: where it is, and its number."""
+    endpoint = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+    endpoint.bind(("127.0.0.1", 0))
+    child = os.fork()
+    if not child:
+        while True:
+            endpoint.sendto(*endpoint.recvfrom(4096))
+    address: Address = endpoint.getsockname()
+    endpoint.close()
+    return address, child
+
+
+def _asked(daemon: _Server, control: _Server, queries: Sequence[bytes], period: float) -> None:
+    sockets = [daemon.socket, control.socket]
+    begun = time.monotonic()
+    next_control, ends, number = begun, math.inf, 0
+    while (now := time.monotonic()) < ends:
+        while number < len(queries) and begun + number * period <= now:
+            daemon.ask(queries[number])
+            number += 1
+            if now >= next_control and len(control.sent) < _IDENTS:
+                control.ask(queries[0])
+                next_control = now + CONTROL_EVERY
+        if number == len(queries):
+            ends = min(ends, now + LAST_ANSWERS)
+            wait = ends - now
+        else:
+            wait = begun + number * period - time.monotonic()
+        if select.select(sockets, [], [], max(wait, 0.0))[0]:
+            daemon.take_answers()
+            control.take_answers()
+        if len(daemon.told) == len(queries) == number:
+            ends = min(ends, now + 0.2)  # a second answer to one of them would come soon
+
+
+def main() -> None:
+    """The program."""
+    specification = json.load(sys.stdin)
+    address, child = _echo()
+    try:
+        daemon, control = _Server(tuple(specification["server"])), _Server(address)
+        with suppress(PermissionError):
+            os.sched_setscheduler(0, os.SCHED_FIFO, os.sched_param(1))  # it sleeps nearly all the time
+        _asked(daemon, control, [bytes.fromhex(octets) for octets in specification["queries"]], 1 / specification["rate"])
+    finally:
+        os.kill(child, signal.SIGKILL)
+        os.waitpid(child, 0)
+    first = daemon.sent[0]
+    told = []
+    for number, sent in enumerate(daemon.sent):
+        seconds, answers, octets = daemon.told.get(number, (None, 0, b""))
+        told.append(((sent - first) / 1e9, seconds, answers, octets.hex()))
+    json.dump({"told": told, "control": [seconds for seconds, *_ in control.told.values()]}, sys.stdout)
+
+
+if __name__ == "__main__":
+    main()
