@@ -180,7 +180,8 @@ class Scene:
     def pass_time(self, seconds: float) -> None:
         """The clock moves on, and the timers look."""
         self.now += seconds
-        self.network.timers.sweep(self.network.turn.begin())
+        while self.network.timers.sweep(self.network.turn.begin()):
+            self.network.turn.end()
         self.network.turn.end()
 
     def pass_time_in_ticks(self, seconds: float) -> None:

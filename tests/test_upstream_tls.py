@@ -14,8 +14,9 @@ import pytest
 
 from forwarder.config import Word, server_name
 from forwarder.config_file.values import value_for
+from forwarder.upstream.connection import LOOK_AGAIN
 from forwarder.upstream.network import Address, address_for
-from forwarder.upstream.selection import Failed
+from forwarder.upstream.servers import Failed
 from forwarder.upstream.stream import IDLE_TIMEOUT, StreamUpstream
 from forwarder.upstream.tls import QUIET_SECONDS, ServerIdentity, context_for
 from forwarder.wire.message import Query
@@ -186,7 +187,7 @@ class TestAnswers:
             long = query_for(".".join(["x" * 60] * 4))
             asked = []
             for number in range(500):
-                asked.append(Asked(connection.send(long, stage.now + UNTIL, wants_ad=False)))
+                asked.append(Asked(connection.send(long, stage.now + UNTIL, wants_ad=False, edns=True)))
                 if number % 10 == 9:
                     stage.end_turn()
             assert connection.unsent > 0
@@ -232,7 +233,7 @@ class TestRefusals:
         with TlsPeer(context, answer_all) as peer, Stage(peer.address, authority) as stage:
             assert stage.refused() is Failed.CERTIFICATE
             own = ServerIdentity(context_for(ssl.PEM_cert_to_DER_cert(chain.read_text())), peer.address, NAME)
-            stage.upstream.identity = own
+            stage.upstream = StreamUpstream(peer.address, stage.network, stage.tally, wants_ad=False, identity=own)
             stage.answered()
 
     def test_a_server_of_an_old_version(self, authority: Authority, said: pytest.LogCaptureFixture) -> None:
@@ -334,6 +335,8 @@ class TestHandshakesThatEndBadly:
             stage.pass_time(0.5)
             assert asked.failed is Failed.TIMEOUT
             assert stage.connections == 0
+            asked.abandon()
+            stage.pass_time(LOOK_AGAIN)
             assert open_descriptors() <= before + 1  # the other side's
             assert heard[0][0] == 0x16  # a handshake record, RFC 8446 section 5.1
             assert b"secret" not in heard[0]
@@ -356,22 +359,18 @@ class TestEnds:
                     stage.serve()
                 assert peer.dialled == number + 1
 
-    def test_lost_with_a_query_outstanding(self, authority: Authority) -> None:
-        def leave_unasked(connection: ssl.SSLSocket) -> None:
-            receive(connection)
-            connection.close()
-
-        with TlsPeer(authority.server(), leave_unasked) as peer, Stage(peer.address, authority) as stage:
-            assert stage.refused() is Failed.LOST
-
-    def test_octets_that_are_no_records(self, authority: Authority) -> None:
-        def talk_nonsense(connection: ssl.SSLSocket) -> None:
+    @pytest.mark.parametrize("last", [b"", bytes(100)], ids=["the end", "octets that are no records"])
+    def test_lost_with_a_query_outstanding(self, authority: Authority, last: bytes) -> None:
+        def answer_once(connection: ssl.SSLSocket) -> None:
+            connection.sendall(framed(response_to(receive(connection))))
             receive(connection)
             with socket.socket(fileno=connection.detach()) as bare:
-                bare.sendall(bytes(100))
+                bare.sendall(last)
+                bare.shutdown(socket.SHUT_WR)
                 bare.recv(1)
 
-        with TlsPeer(authority.server(), talk_nonsense) as peer, Stage(peer.address, authority) as stage:
+        with TlsPeer(authority.server(), answer_once) as peer, Stage(peer.address, authority) as stage:
+            stage.answered()
             assert stage.refused() is Failed.LOST
 
     def test_nothing_is_left_for_the_collector(self, authority: Authority) -> None:

@@ -4,10 +4,11 @@ from collections.abc import Iterator
 
 import pytest
 
-from forwarder.upstream import stream
+from forwarder.upstream import connection, stream
 from forwarder.upstream.round_trip import FIRST_WAIT
 from forwarder.upstream.servers import Failed
-from forwarder.upstream.stream import BUSY, CHUNK, HOPELESS, IDLE_TIMEOUT, LOOK_AGAIN, MAX_CONNECTIONS, MAX_OPEN, STUCK
+from forwarder.upstream.connection import HOPELESS, LOOK_AGAIN
+from forwarder.upstream.stream import BUSY, CHUNK, IDLE_TIMEOUT, MAX_CONNECTIONS, MAX_OPEN, STUCK
 from forwarder.upstream.unpredictable import Unpredictable
 from forwarder.upstream.waiting import TICK
 from tests.test_upstream_network import ADDRESS, Accepted, Asked, StreamPeer, open_descriptors
@@ -95,7 +96,7 @@ class TestPool:
         assert former.is_closed_by_us()
 
     def test_one_that_is_old_takes_no_new_queries(self, stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr(stream, "MAX_AGE", 20.0)
+        monkeypatch.setattr(connection, "MAX_AGE", 20.0)
         former = stage.connected()
         for _ in range(5):
             stage.pass_time(5)
