@@ -59,7 +59,9 @@ async def asked(
             move = attempts.next(now)
             if isinstance(move, Send):
                 attempt = attempts.begin(move, now)
-                exchange = candidates[move.server].legs[move.leg].exchange(query, attempt.due, edns=move.edns)
+                exchange = (
+                    candidates[move.server].legs[move.leg].exchange(query, attempt.due, edns=move.edns, apart=attempt.is_apart)
+                )
                 race.enter(attempt, exchange)
                 continue
             if move is None or now + SLACK >= until:

@@ -52,6 +52,8 @@ class Attempt:
     sent_at: float
     due: float
     """When it counts as late."""
+    is_apart: bool
+    """Whether it may be what others there wait behind: the same was sent there before, and is late."""
     is_late: bool = False
 
 
@@ -92,7 +94,9 @@ class Attempts:
         server = self._candidates[send.server]
         if self._times_asked(send.server) == 1:
             server.budget.firsts += 1
-        attempt = Attempt(send, now, now + server.legs[send.leg].round_trip.wait * LONGER[made])
+        due = now + server.legs[send.leg].round_trip.wait * LONGER[made]
+        is_apart = any(other.is_late and other.send[:2] == send[:2] for other in self.open)
+        attempt = Attempt(send, now, due, is_apart)
         self.open.append(attempt)
         return attempt
 

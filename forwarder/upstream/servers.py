@@ -61,8 +61,11 @@ class Upstream(Protocol):
     """TCP, or TLS."""
     round_trip: RoundTrip
 
-    def exchange(self, query: Query, until: float, *, edns: bool = True) -> Exchanging:
-        """Begin; to be awaited at once. Late at `until` (seconds of the worker's clock)."""
+    def exchange(self, query: Query, until: float, *, edns: bool = True, apart: bool = False) -> Exchanging:
+        """Begin; to be awaited at once. Late at `until` (seconds of the worker's clock).
+
+        `apart`: where nothing else waits, for it may be what all wait behind.
+        """
 
     def close(self) -> None:
         """Close what is idle; what carries a query closes when that is settled."""

@@ -6,6 +6,7 @@ outstanding gets no new ones; when one is lost with queries outstanding, or is s
 those siblings that said nothing since get new ones, so that whoever asks again does so on a fresh one.
 """
 
+import math
 import operator
 import socket
 
@@ -25,6 +26,9 @@ MAX_CONNECTIONS = 8
 MAX_OPEN = 64
 """Connections to one upstream with those that are stuck or take leave: enough for names that hang at a server that answers a
 connection's queries one after the other."""
+MAX_APART = 32
+"""Connections open up to which a query that got late has the next one for itself: where a server answers a connection's queries
+one after the other, the one that hangs must not take others with it again and again."""
 STUCK = 0.1
 """Seconds without a response, queries outstanding, after which a connection gets no new queries."""
 BUSY = 32
@@ -69,9 +73,11 @@ class StreamUpstream:
         self.credit = 0
         """How many more queries of this turn go where the last went."""
 
-    def exchange(self, query: Query, until: float, *, edns: bool = True) -> Exchanging:
+    def exchange(self, query: Query, until: float, *, edns: bool = True, apart: bool = False) -> Exchanging:
         """Send one query; to be awaited for its response or why there is none."""
-        if self.credit:
+        if apart:
+            connection = self._unshared()
+        elif self.credit:
             self.credit -= 1
             connection = self._chosen
         else:
@@ -79,6 +85,8 @@ class StreamUpstream:
         if connection is None:
             return Settled(self._why_none)
         sent = connection.send(query, until, wants_ad=self._wants_ad, edns=edns)
+        if apart:
+            connection.heard_at = -math.inf  # as if it were stuck: nobody joins before it has answered
         self._counts[self._sent_slot] += 1
         if until < connection.due:
             self._watch(connection, until)
@@ -125,6 +133,13 @@ class StreamUpstream:
         if chosen is not None:
             self.credit = CHUNK - 1
         return chosen
+
+    def _unshared(self) -> Connection | None:
+        """A connection that nothing is outstanding on, or a fresh one; the least loaded where too many are open."""
+        best = self._least_loaded()
+        if best is not None and best.load and self.open < MAX_APART:
+            return self._dialled() or best
+        return best
 
     def _least_loaded(self) -> Connection | None:
         """The least loaded connection that is not stuck, or a fresh one where all are busy."""
