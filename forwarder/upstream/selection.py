@@ -212,7 +212,7 @@ class Attempts:
                 ready_at = max(now + 2 * SLACK, (now + self.until) / 2)  # many may wait for the next token
             soonest = min(soonest, ready_at)
         if self.open:
-            return self.until
+            return min(soonest, self.until)
         return soonest if soonest + SLACK < self.until else None
 
     def _ranked(self) -> list[tuple[int, bool, int]]:
