@@ -32,7 +32,7 @@ from forwarder.wire.records import Response
 
 MARGIN = 0.05
 """Seconds before the deadline by which the asking ends, so that a failure leaves in time though the host be busy."""
-FAILING_TAKES = 0.0001
+FAILING_TAKES = 0.0002
 """Seconds, with room to spare, that it takes to fail a question: thousands that came together and fail together must all do so
 before the deadline."""
 HINFO = int(Qtype.HINFO)

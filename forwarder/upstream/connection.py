@@ -74,16 +74,17 @@ class Sent(Exchange):
         self.question = question
         self.sent_at = now
 
-    def look(self, now: float) -> None:
+    def look(self, now: float) -> int:
         """It is late, unless the connection is lively: then its turn is yet to come."""
         connection, sent_at = self.connection, self.sent_at
         is_lively = connection.heard_at > sent_at and now - connection.heard_at < LIVELY
         if is_lively and now - sent_at < FIRST_WAIT - 2 * TICK:
             self.due = now + LIVELY + TICK
-            return
+            return 1
         if not is_lively:
             connection.distrust_since(sent_at)
         self.give_up()
+        return 1
 
     def abandon(self) -> None:
         """Nobody waits any more. Its ID stays taken until the response comes: the server is still busy with it."""
@@ -159,7 +160,7 @@ class Connection:
         if look_at < self.due:
             self._network.timers.watch(self, look_at)
 
-    def look(self, now: float) -> None:
+    def look(self, now: float) -> int:
         """Tell the queries that are late, and be looked at again when the next is; close when all were abandoned."""
         self.due = math.inf
         left = AT_ONCE
@@ -169,8 +170,11 @@ class Connection:
                 left -= 1
                 if not left:
                     break
-        if not self._is_open or not self.load:
-            return
+        if self._is_open and self.load:
+            self._look_again(now)
+        return AT_ONCE - left
+
+    def _look_again(self, now: float) -> None:
         dues = [sent.due for sent in self.pipeline.outstanding.values() if sent.coroutine is not None]
         if not dues and (self.is_retired or now - self.heard_at > HOPELESS):
             self._end()
