@@ -15,8 +15,8 @@ import pytest
 from forwarder.config import Word, server_name
 from forwarder.config_file.values import value_for
 from forwarder.upstream.network import Address, address_for
-from forwarder.upstream.selection import Failed
-from forwarder.upstream.stream import IDLE_TIMEOUT, StreamUpstream
+from forwarder.upstream.servers import Failed
+from forwarder.upstream.stream import IDLE_TIMEOUT, STUCK, StreamUpstream
 from forwarder.upstream.tls import QUIET_SECONDS, ServerIdentity, context_for
 from forwarder.wire.message import Query
 from tests.lab.authority import NAME, Authority
@@ -46,9 +46,10 @@ def answer_all(connection: ssl.SSLSocket) -> None:
 class Stage(Scene):
     """A scene with an upstream that trusts one authority, and expects one name."""
 
-    def __init__(self, address: Address, authority: Authority, name: str = NAME) -> None:
+    def __init__(self, address: Address, authority: Authority, *, trusted: bytes | None = None) -> None:
+        """`trusted`: this certificate in place of the authority's."""
         super().__init__()
-        self.identity = ServerIdentity(context_for(authority.der), address, name)
+        self.identity = ServerIdentity(context_for(trusted or authority.der), address, NAME)
         self.upstream = StreamUpstream(address, self.network, self.tally, wants_ad=False, identity=self.identity)
 
     def ask(self, query: Query | None = None, seconds: float = UNTIL) -> Asked:
@@ -186,7 +187,7 @@ class TestAnswers:
             long = query_for(".".join(["x" * 60] * 4))
             asked = []
             for number in range(500):
-                asked.append(Asked(connection.send(long, stage.now + UNTIL, wants_ad=False)))
+                asked.append(Asked(connection.send(long, stage.now + UNTIL, wants_ad=False, edns=True)))
                 if number % 10 == 9:
                     stage.end_turn()
             assert connection.unsent > 0
@@ -229,11 +230,12 @@ class TestRefusals:
         key, chain = another.server_files()
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         context.load_cert_chain(chain, key)
-        with TlsPeer(context, answer_all) as peer, Stage(peer.address, authority) as stage:
-            assert stage.refused() is Failed.CERTIFICATE
-            own = ServerIdentity(context_for(ssl.PEM_cert_to_DER_cert(chain.read_text())), peer.address, NAME)
-            stage.upstream.identity = own
-            stage.answered()
+        own = ssl.PEM_cert_to_DER_cert(chain.read_text())
+        with TlsPeer(context, answer_all) as peer:
+            with Stage(peer.address, authority) as stage:
+                assert stage.refused() is Failed.CERTIFICATE
+            with Stage(peer.address, authority, trusted=own) as stage:
+                stage.answered()
 
     def test_a_server_of_an_old_version(self, authority: Authority, said: pytest.LogCaptureFixture) -> None:
         context = authority.server()
@@ -294,6 +296,26 @@ class TestComplaints:
         assert len(said.messages) == 1
         identity.failed(error_for("WAY_1"), 100.0 + QUIET_SECONDS)
         assert "WAY_1" in said.messages[1]
+
+
+def test_a_handshake_far_away_is_waited_for(authority: Authority) -> None:
+    """Each of its steps is a sign of life: queries that come meanwhile dial no connections of their own."""
+    may_go_on = threading.Event()
+
+    def wait(_connection: socket.socket) -> None:
+        assert may_go_on.wait(HANG)
+
+    with TlsPeer(authority.server(), answer_all, greet=wait) as peer, Stage(peer.address, authority) as stage:
+        asked = [stage.ask()]
+        stage.now += STUCK * 0.9
+        stage.serve()
+        stage.now += STUCK * 0.6
+        stage.network.turn.begin()
+        asked.append(stage.ask())
+        assert stage.connections == 1
+        may_go_on.set()
+        stage.serve_until_over(*asked)
+        assert [one.address for one in asked] == [ADDRESS] * 2
 
 
 class TestHandshakesThatEndBadly:
@@ -357,11 +379,13 @@ class TestEnds:
                 assert peer.dialled == number + 1
 
     def test_lost_with_a_query_outstanding(self, authority: Authority) -> None:
-        def leave_unasked(connection: ssl.SSLSocket) -> None:
+        def answer_one_and_leave(connection: ssl.SSLSocket) -> None:
+            connection.sendall(framed(response_to(receive(connection))))
             receive(connection)
             connection.close()
 
-        with TlsPeer(authority.server(), leave_unasked) as peer, Stage(peer.address, authority) as stage:
+        with TlsPeer(authority.server(), answer_one_and_leave) as peer, Stage(peer.address, authority) as stage:
+            stage.answered()
             assert stage.refused() is Failed.LOST
 
     def test_octets_that_are_no_records(self, authority: Authority) -> None:
@@ -372,7 +396,7 @@ class TestEnds:
                 bare.recv(1)
 
         with TlsPeer(authority.server(), talk_nonsense) as peer, Stage(peer.address, authority) as stage:
-            assert stage.refused() is Failed.LOST
+            assert stage.refused() is Failed.NETWORK
 
     def test_nothing_is_left_for_the_collector(self, authority: Authority) -> None:
         with TlsPeer(authority.server(), answer_all) as peer, Stage(peer.address, authority) as stage:
