@@ -156,7 +156,7 @@ class TestAWrongServer:
             assert failures == 3
 
     def test_it_is_used_as_soon_as_it_is_mended(self, authority: Authority) -> None:
-        """Without a restart, and what failed before is no longer remembered as failed."""
+        """Without a restart; said once."""
         port = free_port()
         with Daemon(f"zones: [{zone([f'127.0.0.1:{port}@{NAME}'], authority.file)}]") as daemon:
             with ScriptedUpstream(port=port, tls=authority.server(valid_for=-1)):
