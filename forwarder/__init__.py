@@ -2,9 +2,9 @@
 
 A person types `forwarder run` (`cli`). The supervisor (`supervisor`) is given the configuration (`config`, `config_file`),
 binds one UDP and one TCP socket per address (`sockets`), keeps them for as long as it lives, and starts the worker with them
-(`workers`). It reads what the worker must not (hosts and resolv.conf files: `watching`, `hosts`, `node.resolv_conf`), follows
-their changes (`following`), tells the worker over a socket pair (`link`), and shows the counters that it leaves in shared
-memory (`observe`).
+(`workers`). It reads what the worker must not (hosts and resolv.conf files, certificates: `watching`, `hosts`,
+`node.resolv_conf`, `trust`), follows their changes (`following`), tells the worker over a socket pair (`link`), and shows the
+counters that it leaves in shared memory (`observe`).
 
 In the worker (`worker`), a datagram comes in by a door:
 
@@ -20,7 +20,8 @@ In the worker (`worker`), a datagram comes in by a door:
     upstream.zones       the zone with the longest suffix; `upstream.selection` says which of its upstreams, for how long, and
                          which after it; `upstream.tally` counts
     upstream.udp         asks on a socket that carries nothing else meanwhile (`upstream.unpredictable` IDs and case), or
-    upstream.stream      on one of a few connections, many queries on each (`upstream.pipelining`)
+    upstream.stream      on one of a few connections, many queries on each (`upstream.pipelining`), encrypted by `upstream.tls`
+                         where the zone says so
     upstream.readiness   hears the response, one epoll for all upstream sockets (`upstream.network` is what they share);
                          `wire.message` tells whether it is one; the coroutine that waits (`upstream.waiting`) for the
                          exchange (`upstream.exchanging`) is stepped on in the same call

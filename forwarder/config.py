@@ -266,8 +266,8 @@ def split_address(address: str) -> tuple[str, int]:
 
 
 def server_name(upstream: str) -> str:
-    """`192.0.2.1:853@dns.example` -> `dns.example`: who a TLS upstream must prove to be. Empty when nobody in particular."""
-    return upstream.partition("@")[2]
+    """`192.0.2.1:853@dns.example` -> `dns.example`: who a TLS upstream must prove to be. Empty for others, files among them."""
+    return "" if upstream.startswith("/") else upstream.partition("@")[2]
 
 
 def is_own_address(listen: Listen, upstream: str) -> bool:

@@ -203,7 +203,8 @@ class Connection:
             self._read()
 
     def _has_shaken_hands(self, tls: TlsSocket) -> bool:
-        found = tls.handshake(self._network.turn.now)
+        self.heard_at = self._network.turn.now  # each step is a sign of life: a handshake far away takes longer than STUCK
+        found = tls.handshake(self.heard_at)
         if isinstance(found, Failed):
             self._die(found)
         elif found and found != self._watched:
