@@ -1,9 +1,11 @@
-"""An exchange: whoever awaits it gets a response that was read, or why there is none, over however many transports it went."""
+"""An exchange: whoever awaits it gets a response that was read, or why there is none, and may go on waiting."""
+
+import math
 
 import pytest
 
-from forwarder.upstream.exchanging import Exchange, settled
-from forwarder.upstream.servers import Failed
+from forwarder.upstream.exchanging import Exchange, Settled
+from forwarder.upstream.servers import OPEN, Failed
 from forwarder.wire.message import framed_query_for_upstream
 from tests.test_upstream_network import ADDRESS, Asked, query_for, response_to
 
@@ -37,23 +39,29 @@ def test_why_there_is_none_is_told(exchange: Exchange, why: Failed) -> None:
     assert asked.failed is why
 
 
-def test_another_goes_on_in_its_stead(exchange: Exchange) -> None:
-    asked, instead = Asked(exchange), Exchange()
-    instead.query = QUERY
-    exchange.resume(instead)
+@pytest.mark.parametrize("why", OPEN)
+def test_what_is_open_may_be_awaited_again_and_bring_a_response(exchange: Exchange, why: Failed) -> None:
+    asked = Asked(exchange)
+    exchange.resume(why)
+    asked.again()
     assert not asked.is_over
-    instead.resume(RESPONSE)
+    exchange.resume(RESPONSE)
     assert asked.address == ADDRESS
-    assert asked.times_over == 1
 
 
-def test_another_that_ended_before_it_began_ends_it(exchange: Exchange) -> None:
+def test_what_is_late_says_so_once(exchange: Exchange) -> None:
     asked = Asked(exchange)
-    exchange.resume(settled(Failed.NETWORK))
-    assert asked.failed is Failed.NETWORK
-
-
-def test_nothing_came_in_time(exchange: Exchange) -> None:
-    asked = Asked(exchange)
-    exchange.give_up()
+    exchange.due = 1000.0
+    exchange.look(1000.0)
     assert asked.failed is Failed.TIMEOUT
+    asked.again()
+    assert exchange.due == math.inf
+    assert not asked.is_over
+
+
+@pytest.mark.parametrize("why", [why for why in Failed if why not in OPEN])
+def test_one_that_ended_before_it_began_tells_why_and_holds_nothing(why: Failed) -> None:
+    asked = Asked(Settled(why))
+    assert asked.failed is why
+    asked.abandon()
+    assert asked.failed is why

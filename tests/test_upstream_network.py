@@ -6,7 +6,7 @@ The scene has a clock that stands still, and turns that end when a test says so:
 import select
 import socket
 import struct
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -16,7 +16,7 @@ import pytest
 from forwarder.observe import counters
 from forwarder.upstream.network import Address, Network, address_for
 from forwarder.upstream.readiness import Readiness
-from forwarder.upstream.servers import Failed
+from forwarder.upstream.servers import OPEN, Failed
 from forwarder.upstream.tally import Tally
 from forwarder.upstream.turn import Turn
 from forwarder.upstream.unpredictable import Unpredictable
@@ -87,18 +87,36 @@ MISMATCHES: dict[str, Callable[[bytes], bytes]] = {
 
 
 class Asked:
-    """An exchange under way, and what came of it."""
+    """An exchange under way, and what came of it; while it is open it is awaited again, in the same call stack."""
 
-    def __init__(self, awaitable: Awaitable[Any]) -> None:
+    def __init__(self, awaited: Any) -> None:  # noqa: ANN401 - an exchange, or a coroutine
         self.is_over = False
         self.times_over = 0
+        self._is_abandoned = False
         self._outcome: Any = None
-        step(self._run(awaitable))
+        self._awaited = awaited
+        step(self._run())
 
-    async def _run(self, awaitable: Awaitable[Any]) -> None:
-        self._outcome = await awaitable
-        self.is_over = True
-        self.times_over += 1
+    async def _run(self) -> None:
+        while self.is_open:
+            self._outcome = await self._awaited
+            self.is_over = True
+            self.times_over += 1
+
+    def again(self) -> None:
+        """An exchange is still open, and awaited: what it was told so far is forgotten."""
+        assert self._outcome in OPEN
+        self.is_over = False
+
+    def abandon(self) -> None:
+        """Wait no more for an exchange that is open."""
+        self._is_abandoned = True
+        self._awaited.abandon()
+
+    @property
+    def is_open(self) -> bool:
+        """Whether an exchange may yet bring a response, and nobody abandoned it."""
+        return not self._is_abandoned and (not self.is_over or self._outcome in OPEN)
 
     @property
     def failed(self) -> Failed:
@@ -162,7 +180,8 @@ class Scene:
     def pass_time(self, seconds: float) -> None:
         """The clock moves on, and the timers look."""
         self.now += seconds
-        self.network.timers.sweep(self.network.turn.begin())
+        while self.network.timers.sweep(self.network.turn.begin()):
+            self.network.turn.end()
         self.network.turn.end()
 
     def pass_time_in_ticks(self, seconds: float) -> None:

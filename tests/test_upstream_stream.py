@@ -1,4 +1,4 @@
-"""The TCP upstream against a real listener whose side the test plays: order, cuts, writes, and connections that come and go."""
+"""The TCP upstream against a real listener whose side the test plays: order, cuts, writes, and connections that end."""
 
 import struct
 from collections.abc import Callable, Iterator
@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from forwarder.upstream import stream
 from forwarder.upstream.network import address_for
 from forwarder.upstream.servers import Failed
-from forwarder.upstream.stream import BUSY, CHUNK, IDLE_TIMEOUT, MAX_CONNECTIONS, StreamUpstream
+from forwarder.upstream.stream import BUSY, StreamUpstream
 from forwarder.wire.message import QR, Query
 from forwarder.wire.records import Kind
 from tests.lab.collector import garbage_after
@@ -40,10 +40,19 @@ class Stage(Scene):
         super().__init__()
         self.peer = peer
         self.upstream = StreamUpstream(peer.address, self.network, self.tally, wants_ad=False)
+        self._asked: list[Asked] = []
 
-    def ask(self, query: Query | None = None, seconds: float = UNTIL) -> Asked:
+    def ask(self, query: Query | None = None, seconds: float = UNTIL, *, edns: bool = True) -> Asked:
         """Begin to ask, in a turn that goes on."""
-        return Asked(self.upstream.exchange(query or query_for(), self.now + seconds))
+        asked = Asked(self.upstream.exchange(query or query_for(), self.now + seconds, edns=edns))
+        self._asked.append(asked)
+        return asked
+
+    def ask_in_a_turn(self, query: Query | None = None, seconds: float = UNTIL) -> Asked:
+        """Ask, and write it where there is a connection already."""
+        asked = self.ask(query, seconds)
+        self.end_turn()
+        return asked
 
     def connected(self) -> Accepted:
         """A connection over which one query was answered."""
@@ -60,9 +69,17 @@ class Stage(Scene):
         self.serve()
         return connection
 
+    def forget(self) -> None:
+        """What was asked so far is done with."""
+        self._asked.clear()
+
     def leave(self) -> None:
+        for asked in self._asked:
+            if asked.is_open:
+                asked.abandon()
         self.upstream.close()
-        self.pass_time(10)
+        self.pass_time(100)
+        assert self.upstream.open == 0
 
 
 @pytest.fixture
@@ -78,6 +95,12 @@ def test_a_query_is_of_our_own_making_and_spelled_plainly(stage: Stage) -> None:
     assert (message.flags, message.edns, message.payload, message.ednsflags) == (dns.flags.RD, 0, 1232, dns.flags.DO)
     assert message.question[0].name.to_text() == "www.example.com."
     assert stage.queries_sent("tcp") == 1
+
+
+def test_one_without_opt_for_those_who_do_not_know_it(stage: Stage) -> None:
+    stage.ask(query_for("www.example.com", do=True), edns=False)
+    message = dns.message.from_wire(stage.dialled().receive())
+    assert (message.flags, message.edns) == (dns.flags.RD, -1)
 
 
 class TestWrites:
@@ -212,6 +235,15 @@ class TestLost:
         assert again.address == ADDRESS
         assert stage.connections == 1
 
+    @pytest.mark.parametrize("lose", [Accepted.close, Accepted.reset, Accepted.talk_nonsense])
+    def test_one_that_never_answered_is_no_connection_lost(self, stage: Stage, lose: Callable[[Accepted], None]) -> None:
+        asked = stage.ask()
+        connection = stage.dialled()
+        connection.receive()
+        lose(connection)
+        stage.serve_until_over(asked)
+        assert asked.failed is Failed.NETWORK
+
     def test_what_was_answered_before_it_ended_is_answered(self, stage: Stage) -> None:
         connection = stage.connected()
         asked = [stage.ask(query_for(f"name{number}.test")) for number in range(2)]
@@ -265,119 +297,20 @@ class TestUnreachable:
         assert stage.queries_sent("tcp") == 0
 
 
-class TestPool:
-    def test_grows_with_the_load_up_to_eight_least_loaded_first(self, stage: Stage) -> None:
-        for _ in range(MAX_CONNECTIONS * (BUSY + CHUNK)):
-            stage.ask()
-        accepted = [stage.peer.accept() for _ in range(MAX_CONNECTIONS)]
-        stage.serve()
-        assert stage.peer.is_quiet()
-        assert stage.connections == MAX_CONNECTIONS == 8
-        queries = [connection.receive_all(BUSY + CHUNK) for connection in accepted]
-        assert all(connection.is_quiet() for connection in accepted)
-        accepted[5].answer(*queries[5][:3])
-        stage.serve()
-        for _ in range(3):
-            stage.ask()
-        stage.end_turn()
-        assert len(accepted[5].receive_all(3)) == 3
-        assert all(connection.is_quiet() for connection in accepted)
-
-    def test_of_one_connection_where_that_is_enough(self, stage: Stage) -> None:
-        connection = stage.connected()
-        for _ in range(BUSY):
-            stage.ask()
-        stage.end_turn()
-        assert len(connection.receive_all(BUSY)) == BUSY
-        assert stage.peer.is_quiet()
-
-    @pytest.mark.parametrize(("bound", "value"), [("MAX_OUTSTANDING", 20), ("MAX_UNSENT", 19 * 46)])
-    def test_a_connection_is_bounded(self, stage: Stage, monkeypatch: pytest.MonkeyPatch, bound: str, value: int) -> None:
-        monkeypatch.setattr(stream, "MAX_CONNECTIONS", 1)
-        monkeypatch.setattr(stream, bound, value)
-        asked = [stage.ask() for _ in range(21)]
-        assert [one.is_over for one in asked] == [False] * 20 + [True]
-        assert asked[20].failed is Failed.NETWORK
-        connection = stage.dialled()
-        connection.answer(*connection.receive_all(20))
-        stage.serve_until_over(*asked)
-        assert asked[19].address == ADDRESS
-
-    def test_one_that_lay_idle_is_not_relied_upon(self, stage: Stage) -> None:
-        former = stage.connected()
-        stage.pass_time(IDLE_TIMEOUT + 0.1)
-        stage.connected()
-        assert former.is_closed_by_us()
-
-    def test_one_that_is_old_takes_no_new_queries(self, stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr(stream, "MAX_AGE", 20.0)
-        former = stage.connected()
-        for _ in range(5):
-            stage.pass_time(5)
-            asked = stage.ask()
-            stage.end_turn()
-            former.answer(former.receive())
-            stage.serve()
-            assert asked.address == ADDRESS
-        assert former.is_closed_by_us()
-        stage.connected()
-
-
-class TestTimeOut:
-    def test_retires_the_connection(self, stage: Stage) -> None:
-        former = stage.connected()
-        asked = stage.ask()
-        stage.end_turn()
-        former.receive()
-        stage.pass_time(UNTIL)
-        assert asked.failed is Failed.TIMEOUT
-        assert former.is_closed_by_us()
-        stage.connected()
-
-    def test_but_what_is_outstanding_on_it_may_still_be_answered(self, stage: Stage) -> None:
-        former = stage.connected()
-        short, long = stage.ask(seconds=0.4), stage.ask(seconds=1.6)
-        stage.end_turn()
-        queries = former.receive_all(2)
-        stage.pass_time(0.4)
-        assert short.failed is Failed.TIMEOUT
-        stage.connected()
-        assert not long.is_over
-        former.answer(*queries)
-        stage.serve_until_over(long)
-        assert long.address == ADDRESS
-        assert stage.mismatched == 1
-        assert former.is_closed_by_us()
-
-    def test_while_dialling_as_well(self, stage: Stage) -> None:
-        before = open_descriptors()
-        asked = stage.ask()
-        stage.pass_time(UNTIL)
-        assert asked.failed is Failed.TIMEOUT
-        assert (open_descriptors(), stage.connections) == (before, 0)
-
-
-def test_an_upstream_that_is_left_closes_what_is_idle_at_once_and_the_rest_when_it_is_done(stage: Stage) -> None:
-    connection = stage.connected()
-    asked = stage.ask()
-    stage.end_turn()
-    query = connection.receive()
-    stage.upstream.close()
-    assert connection.is_quiet()
-    connection.answer(query)
-    stage.serve()
-    assert asked.address == ADDRESS
-    assert connection.is_closed_by_us()
-
-
 def test_nothing_is_left_for_the_collector(stage: Stage) -> None:
     def lose_connections() -> None:
         for _ in range(3):
             stage.connected().close()
             stage.serve()
-        stage.ask()
+        asked = stage.ask()
         stage.dialled().close()
+        stage.serve_until_over(asked)
+        late = stage.ask()
         stage.pass_time(UNTIL)
+        assert late.failed is Failed.TIMEOUT
+        late.abandon()
+        stage.peer.accept()
         stage.pass_time(UNTIL)
+        stage.forget()
 
     assert garbage_after(lose_connections, times=3) == 0

@@ -12,7 +12,7 @@ from forwarder.upstream.network import Address, address_for
 from forwarder.upstream.servers import Failed
 from forwarder.upstream.udp import UdpUpstream
 from forwarder.wire.message import AD, CD, QR, RA, RD, TC, Query, parse_query
-from forwarder.wire.records import Kind, Response
+from forwarder.wire.records import Kind
 from tests.lab.collector import garbage_after
 from tests.test_upstream_network import (
     ADDRESS,
@@ -33,27 +33,13 @@ TXT = 16
 OTHER_ADDRESS = b"\xc0\x00\x02\x02"
 
 
-class Stream:
-    """The same server over TCP: says what it was told to, at once."""
-
-    name = "stream"
-
-    def __init__(self) -> None:
-        self.asked: list[tuple[Query, float]] = []
-        self.outcome: Response | Failed = Failed.NETWORK
-
-    async def exchange(self, query: Query, until: float) -> Response | Failed:
-        self.asked.append((query, until))
-        return self.outcome
-
-
 class Stage(Scene):
     """A scene with an upstream and its other side."""
 
     def __init__(self, peer: DatagramPeer) -> None:
         super().__init__()
         self.peer = peer
-        self.stream = Stream()
+        self._asked: list[Asked] = []
         self._upstreams: list[UdpUpstream] = []
         self.upstream = self.upstream_with()
 
@@ -61,14 +47,17 @@ class Stage(Scene):
         self, address: Address | None = None, *, case_randomisation: str = "auto", wants_ad: bool = False
     ) -> UdpUpstream:
         made = UdpUpstream(
-            address or self.peer.address, self.network, self.tally, self.stream,
-            case_randomisation=case_randomisation, wants_ad=wants_ad,
-        )  # fmt: skip
+            address or self.peer.address, self.network, self.tally, case_randomisation=case_randomisation, wants_ad=wants_ad
+        )
         self._upstreams.append(made)
         return made
 
-    def ask(self, query: Query | None = None, upstream: UdpUpstream | None = None, *, seconds: float = UNTIL) -> Asked:
-        return Asked((upstream or self.upstream).exchange(query or query_for(), self.now + seconds))
+    def ask(
+        self, query: Query | None = None, upstream: UdpUpstream | None = None, *, seconds: float = UNTIL, edns: bool = True
+    ) -> Asked:
+        asked = Asked((upstream or self.upstream).exchange(query or query_for(), self.now + seconds, edns=edns))
+        self._asked.append(asked)
+        return asked
 
     def answered(self, query: Query | None = None, upstream: UdpUpstream | None = None) -> int:
         """One query asked and answered; the port it came from."""
@@ -83,7 +72,9 @@ class Stage(Scene):
             upstream.close()
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None) -> None:
-        self.pass_time(10)
+        for asked in self._asked:
+            if asked.is_open:
+                asked.abandon()
         self.leave()
         super().__exit__(kind, error, traceback)
 
@@ -118,6 +109,12 @@ class TestQuery:
             queries.append(stage.peer.receive()[0])
         assert len({query[:2] for query in queries}) > 15
         assert len({question_of(query) for query in queries}) == 20
+
+    def test_without_opt_for_those_who_do_not_know_it(self, stage: Stage) -> None:
+        stage.ask(query_for(LETTERS, do=True), edns=False)
+        message = dns.message.from_wire(stage.peer.receive()[0])
+        assert (message.edns, message.flags) == (-1, dns.flags.RD)
+        assert message.question[0].name.to_text().lower() == LETTERS + "."
 
     def test_of_no_spelling_where_the_configuration_wants_none(self, stage: Stage) -> None:
         stage.ask(query_for(LETTERS), stage.upstream_with(case_randomisation="off"))
@@ -161,14 +158,15 @@ class TestResponse:
 
 class TestMismatch:
     @pytest.mark.parametrize("mismatch", MISMATCHES)
-    def test_is_counted_and_waited_past(self, stage: Stage, mismatch: str) -> None:
+    def test_is_counted_and_told_and_the_response_may_yet_come(self, stage: Stage, mismatch: str) -> None:
         asked = stage.ask()
         query, port = stage.peer.receive()
         for times in (1, 2):
             stage.peer.send(MISMATCHES[mismatch](query), port)
             stage.serve()
             assert stage.mismatched == times
-            assert not asked.is_over
+            assert asked.failed is Failed.MISMATCHED
+            asked.again()
         stage.peer.send(response_to(query), port)
         stage.serve()
         assert asked.address == ADDRESS
@@ -179,8 +177,11 @@ class TestMismatch:
         stage.pass_time(UNTIL - 0.1)
         stage.peer.send(MISMATCHES["another ID"](query), port)
         stage.serve()
+        assert asked.failed is Failed.MISMATCHED
+        asked.again()
         stage.pass_time(0.1)
         assert asked.failed is Failed.TIMEOUT
+        asked.abandon()
 
     def test_from_another_port_the_kernel_keeps_it_away(self, stage: Stage) -> None:
         asked = stage.ask()
@@ -215,11 +216,13 @@ class TestCase:
         swapped = question[:-4].swapcase() + question[-4:]
         stage.peer.send(response_to(query, question=swapped), port)
         stage.serve()
-        counts = asked.is_over
-        stage.peer.send(response_to(query), port)
-        stage.serve()
+        if stage.mismatched:
+            assert asked.failed is Failed.MISMATCHED
+            asked.again()
+            stage.peer.send(response_to(query), port)
+            stage.serve()
         assert asked.address == ADDRESS
-        return counts
+        return not stage.mismatched
 
     def lower_cased(self, stage: Stage, name: str) -> None:
         """A query that is answered in lower case, and the answer counts."""
@@ -261,20 +264,17 @@ class TestCase:
         query, port = stage.peer.receive()
         stage.peer.send(response_to(query, question=question_of(query)[:-4] + b"\0\x61\0\1"), port)
         stage.serve()
-        assert not asked.is_over
+        assert asked.failed is Failed.MISMATCHED
         assert stage.mismatched == 1
 
 
 class TestTruncated:
-    def test_the_same_question_goes_out_over_tcp(self, stage: Stage) -> None:
-        stage.stream.outcome = Failed.MALFORMED
-        query = query_for()
-        asked = stage.ask(query)
+    def test_is_told_and_the_socket_carries_the_next(self, stage: Stage) -> None:
+        asked = stage.ask()
         sent, port = stage.peer.receive()
         stage.peer.send(response_to(sent, flags=QR | RD | RA | TC), port)
         stage.serve()
-        assert stage.stream.asked == [(query, stage.now + UNTIL)]
-        assert asked.failed is Failed.MALFORMED
+        assert asked.failed is Failed.TRUNCATED
         assert stage.answered() == port
 
     def test_of_a_forged_one_nothing_follows(self, stage: Stage) -> None:
@@ -282,8 +282,7 @@ class TestTruncated:
         sent, port = stage.peer.receive()
         stage.peer.send(MISMATCHES["another ID"](response_to(sent, flags=QR | TC)), port)
         stage.serve()
-        assert stage.stream.asked == []
-        assert not asked.is_over
+        assert asked.failed is Failed.MISMATCHED
 
 
 class TestUnreachable:
@@ -307,8 +306,10 @@ def test_nothing_is_left_for_the_collector(stage: Stage) -> None:
         asked = [stage.ask() for _ in range(5)]
         stage.pass_time(UNTIL)
         stage.pass_time(UNTIL)
-        assert all(one.failed is Failed.TIMEOUT for one in asked)
-        for _ in asked:
+        for one in asked:
+            assert one.failed is Failed.TIMEOUT
+            one.again()
+            one.abandon()
             stage.peer.receive()
         for _ in range(20):
             stage.answered()

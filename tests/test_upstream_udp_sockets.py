@@ -1,5 +1,6 @@
 """The sockets of a UDP upstream: one query at a time on each, for so many queries, for so long, and so many of them."""
 
+import resource
 from collections.abc import Iterator
 
 import pytest
@@ -48,15 +49,46 @@ def test_closed_after_sixteen_queries(stage: Stage) -> None:
     assert open_descriptors() == before
 
 
-def test_closed_after_a_time_out_so_that_a_late_response_meets_nobody(stage: Stage) -> None:
+def test_a_late_one_stays_open_and_its_response_counts(stage: Stage) -> None:
     before = open_descriptors()
     asked = stage.ask()
     query, port = stage.peer.receive()
     stage.pass_time(UNTIL)
     assert asked.failed is Failed.TIMEOUT
+    asked.again()
+    assert open_descriptors() == before + 1
+    assert stage.answered() != port, "one that waits carries no other query"
+    stage.peer.send(response_to(query), port)
+    stage.serve()
+    assert asked.address == ADDRESS
+    assert stage.answered() == port, "and when it has its response it does"
+
+
+def test_a_late_one_is_not_late_again(stage: Stage) -> None:
+    asked = stage.ask(seconds=0.4)
+    stage.pass_time(0.4)
+    assert asked.failed is Failed.TIMEOUT
+    asked.again()
+    other = stage.ask(seconds=0.4)
+    stage.pass_time_in_ticks(10)
+    assert not asked.is_over
+    assert other.failed is Failed.TIMEOUT
+
+
+@pytest.mark.parametrize("is_late", [True, False])
+def test_closed_when_nobody_waits_any_more_so_that_a_late_response_meets_nobody(stage: Stage, *, is_late: bool) -> None:
+    before = open_descriptors()
+    asked = stage.ask()
+    query, port = stage.peer.receive()
+    if is_late:
+        stage.pass_time(UNTIL)
+        asked.again()
+    asked.abandon()
     assert open_descriptors() == before
     stage.peer.send(response_to(query), port)
     assert stage.is_quiet()
+    stage.pass_time_in_ticks(UNTIL + 0.1)
+    assert asked.times_over == is_late, "whoever left is told nothing any more"
 
 
 def test_each_waits_until_it_is_due_itself(stage: Stage) -> None:
@@ -78,8 +110,10 @@ def test_one_that_takes_up_what_another_gave_up_waits_anew(stage: Stage) -> None
     outcomes = []
 
     async def ask_twice() -> None:
-        outcomes.append(await stage.upstream.exchange(query_for(), stage.now + 0.4))
-        outcomes.append(await stage.upstream.exchange(query_for(), stage.now + 0.4))
+        for _ in range(2):
+            exchange = stage.upstream.exchange(query_for(), stage.now + 0.4)
+            outcomes.append(await exchange)
+            exchange.abandon()
 
     for _ in range(15):
         step(ask_twice())
@@ -111,12 +145,25 @@ def test_of_idle_ones_a_bounded_number_is_kept(stage: Stage, monkeypatch: pytest
 def test_not_more_than_may_be_open(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(udp, "MAX_SOCKETS", 3)
     asked = [stage.ask() for _ in range(3)]
-    assert stage.ask().failed is Failed.NETWORK
+    assert stage.ask().failed is Failed.EXHAUSTED
     ports = [stage.peer.receive()[1] for _ in asked]
     assert (len(set(ports)), stage.peer.is_quiet()) == (3, True)
     stage.pass_time(UNTIL)
-    assert all(one.failed is Failed.TIMEOUT for one in asked)
+    assert [one.failed for one in asked] == [Failed.TIMEOUT] * 3
+    assert stage.ask().failed is Failed.EXHAUSTED, "what is late has its socket yet"
+    asked[0].abandon()
     stage.answered()
+
+
+def test_none_to_be_had_from_the_kernel(stage: Stage) -> None:
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (0, hard))
+    try:
+        asked = stage.ask()
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+    assert asked.failed is Failed.EXHAUSTED
+    assert (stage.queries_sent("udp"), stage.peer.is_quiet()) == (0, True)
 
 
 def test_all_are_closed_with_the_upstream_those_in_use_when_their_query_ends(stage: Stage) -> None:

@@ -138,7 +138,9 @@ class Connection:
         message = framed_query_for_upstream(identity, question, query, wants_ad=wants_ad, edns=edns)
         self._output.append(message)
         self.unsent += len(message)
-        if not self._flush_is_due and self._is_connected:
+        if not self._is_connected:
+            self._pool.credit = 0  # no flush ends it at the end of this turn
+        elif not self._flush_is_due:
             self._flush_is_due = True
             self._network.turn.at_end(self._flush)
         return sent
