@@ -213,7 +213,7 @@ class Answering:
 
     def _ask_behind(self, query: Query, now: float) -> bool:
         """Whether the question is begun in the background."""
-        asker = Asker(query, NOBODY, None, now, None, is_waiting=False)
+        asker = Asker(query, NOBODY, None, now, is_waiting=False)
         is_begun = self._coalescing.begin(asker)
         if is_begun:
             step(self.after_asking(asker))
