@@ -3,7 +3,7 @@
 import pytest
 
 from forwarder.observe import counters
-from forwarder.upstream.selection import Failed
+from forwarder.upstream.servers import Failed
 from tests.lab.behaviours import answer, nxdomain
 from tests.lab.clients import query, rdatas
 from tests.lab.collector import garbage_after
@@ -142,7 +142,7 @@ def test_not_beyond_the_questions_that_may_be_in_progress() -> None:
 def test_one_that_failed_is_not_repeated_and_leaves_the_answer_in_use() -> None:
     kitchen = ending_kitchen()
     address(kitchen)
-    kitchen.upstream.settle(Failed.TIMEOUT)
+    kitchen.fail(Failed.TIMEOUT)
     assert address(kitchen) == ["192.0.2.1"]
     kitchen.pass_time(2)
     assert address(kitchen) == ["192.0.2.1"]
@@ -151,6 +151,14 @@ def test_one_that_failed_is_not_repeated_and_leaves_the_answer_in_use() -> None:
     kitchen.take(ASKED)
     kitchen.pass_time(CLIENT_RESPONSE_TIMER)
     assert rdatas(read(kitchen.udp.replies.pop()[1], ASKED)) == ["192.0.2.1"], "stale"
+
+
+def test_one_that_brought_half_an_answer_is_not_repeated() -> None:
+    kitchen = ending_kitchen()
+    for _ in range(3):
+        assert address(kitchen) == ["192.0.2.1"]
+        kitchen.upstream.settle(answer("@ 60 IN CNAME elsewhere.test."))
+    assert len(kitchen.upstream.asked) == 1
 
 
 def test_nothing_is_left_to_collect() -> None:

@@ -3,8 +3,8 @@
 import pytest
 
 from forwarder.observe import counters
-from forwarder.serving.answering import MARGIN
-from forwarder.upstream.selection import Failed
+from forwarder.serving.answering import FAILING_TAKES, MARGIN
+from forwarder.upstream.servers import Failed
 from forwarder.upstream.zones import NOBODY_CONFIGURED, Zone, Zones
 from tests.lab.behaviours import answer, refusal
 from tests.lab.clients import rdatas
@@ -34,7 +34,7 @@ def failed_kitchen(outcome: object = Failed.TIMEOUT) -> Kitchen:
     """One whose question has just failed."""
     kitchen = Kitchen()
     kitchen.take(ASKED)
-    kitchen.upstream.settle(outcome)  # type: ignore[arg-type]  # a Behaviour, which is a function to pytest
+    kitchen.fail(outcome)  # type: ignore[arg-type]  # a Behaviour, which is a function to pytest
     kitchen.udp.replies.clear()
     kitchen.upstream.asked.clear()
     return kitchen
@@ -86,7 +86,7 @@ def test_it_is_asked_again_when_its_time_is_over_and_rests_for_longer_each_time(
             kitchen.pass_time(0.5)
             kitchen.take(ASKED)
         rests.append(kitchen.now - failed_at)
-        kitchen.upstream.settle(refusal("SERVFAIL"))
+        kitchen.fail(refusal("SERVFAIL"))
     assert rests == [1, 2, 4, 8, 16, 30, 30]
 
 
@@ -98,7 +98,7 @@ def test_one_good_answer_forgets_it() -> None:
     assert len(kitchen.memory.failures) == 0
     kitchen.pass_time(4000)
     kitchen.take(ASKED)
-    kitchen.upstream.settle(refusal("SERVFAIL"))
+    kitchen.fail(refusal("SERVFAIL"))
     kitchen.pass_time(FAILURE_TTL)
     kitchen.take(ASKED)
     assert kitchen.upstream.waiting, "the next failure is a first one"
@@ -109,17 +109,17 @@ def test_it_never_hides_an_answer_that_is_fresh() -> None:
     kitchen.remember(ASKED)
     kitchen.pass_time(55)
     kitchen.take(ASKED)
-    kitchen.upstream.settle(Failed.TIMEOUT)
+    kitchen.fail(Failed.TIMEOUT)
     assert rdatas(read(kitchen.taken(ASKED), ASKED)) == ["192.0.2.1"]
 
 
 def test_time_outs_are_forgotten_when_an_upstream_came_back() -> None:
     kitchen = failed_kitchen(Failed.TIMEOUT)
-    kitchen.zone.recoveries += 1
+    kitchen.zone.times_recovered += 1
     kitchen.take(ASKED)
     assert kitchen.upstream.waiting
     kitchen = failed_kitchen(refusal("SERVFAIL"))
-    kitchen.zone.recoveries += 1
+    kitchen.zone.times_recovered += 1
     assert "SERVFAIL" in cached(kitchen.taken(ASKED))
 
 
@@ -131,7 +131,9 @@ def test_nobody_waits_for_a_time_out_twice() -> None:
     kitchen.pass_time(CLIENT_RESPONSE_TIMER)
     assert "no response" in cached(kitchen.udp.replies.pop()[1])
     assert "no response" in cached(kitchen.taken(ASKED)), "whoever joins later is told at once"
-    assert kitchen.zone.untils[-1] == pytest.approx(kitchen.now - CLIENT_RESPONSE_TIMER + DEADLINE - MARGIN)
+    assert kitchen.zone.untils[-1] == pytest.approx(
+        kitchen.now - CLIENT_RESPONSE_TIMER + DEADLINE - MARGIN, abs=2 * FAILING_TAKES
+    )
     kitchen.upstream.settle()
     assert kitchen.udp.replies == []
     assert rdatas(read(kitchen.taken(ASKED), ASKED)) == ["192.0.2.1"]
@@ -162,18 +164,34 @@ def test_others_wait_for_the_whole_asking(outcome: object, after: float) -> None
 
 def test_while_every_upstream_is_down_the_asking_is_short(kitchen: Kitchen) -> None:
     kitchen.take(ASKED)
-    kitchen.zone.down = True
+    kitchen.zone.put(down=True)
     kitchen.take(octets_of("b.test."))
     long, short = kitchen.zone.untils
-    assert long == pytest.approx(kitchen.now + DEADLINE - MARGIN)
+    assert long == pytest.approx(kitchen.now + DEADLINE - MARGIN, abs=2 * FAILING_TAKES)
     assert short == pytest.approx(kitchen.now + CLIENT_RESPONSE_TIMER)
 
 
+def test_but_not_where_its_client_does_not_wait_for_it() -> None:
+    kitchen = failed_kitchen(Failed.TIMEOUT)
+    kitchen.pass_time(FAILURE_TTL)
+    kitchen.zone.put(down=True)
+    kitchen.take(ASKED)
+    assert kitchen.zone.untils[-1] > kitchen.now + 2 * CLIENT_RESPONSE_TIMER
+
+
 def test_where_no_upstream_is_configured_nothing_is_remembered(kitchen: Kitchen) -> None:
-    nobody = Zone(-1, [], [], kitchen.turn, trust_ad=False)
+    nobody = Zone(-1, [], kitchen.network)
     kitchen.answering.zones = Zones({}, nobody)
     for _ in range(2):
         assert failure(kitchen.taken(ASKED), ASKED) == (22, NOBODY_CONFIGURED.text)
+    assert len(kitchen.memory.failures) == 0
+
+
+def test_what_upstreams_came_to_that_were_replaced_is_not_remembered(kitchen: Kitchen) -> None:
+    kitchen.take(ASKED)
+    kitchen.answering.zones = Zones({}, Zone(0, [], kitchen.network))
+    kitchen.fail(refusal("SERVFAIL"))
+    assert failure(kitchen.udp.replies.pop()[1], ASKED)[0] == 22
     assert len(kitchen.memory.failures) == 0
 
 
@@ -199,7 +217,7 @@ def test_no_deadline_is_missed_by_what_memory_tells() -> None:
     kitchen.take(ASKED)
     kitchen.pass_time(CLIENT_RESPONSE_TIMER)
     kitchen.pass_time(DEADLINE)
-    kitchen.upstream.settle(Failed.TIMEOUT)
+    kitchen.fail(Failed.TIMEOUT)
     assert kitchen.counts[counters.DEADLINE_MISSED] == 0
 
 
@@ -212,7 +230,7 @@ def test_nothing_is_left_to_collect(outcome: object) -> None:
             kitchen.take(ASKED)
             kitchen.take(ASKED, door=kitchen.tcp)
             kitchen.pass_time(CLIENT_RESPONSE_TIMER)
-            kitchen.upstream.settle(outcome)  # type: ignore[arg-type]  # a Behaviour, which is a function to pytest
+            kitchen.fail(outcome)  # type: ignore[arg-type]  # a Behaviour, which is a function to pytest
             kitchen.pass_time(MAX_FAILURE_TTL)
         for kept in (kitchen.udp.replies, kitchen.tcp.replies, kitchen.upstream.asked, kitchen.zone.untils):
             kept.clear()

@@ -10,8 +10,8 @@ from forwarder.cache.lifetime import Limits
 from forwarder.observe import counters
 from forwarder.serving.coalescing import Asker
 from forwarder.serving.responding import Outcome, Responding, Terms
+from forwarder.upstream.asking import Unanswered
 from forwarder.upstream.turn import Turn
-from forwarder.upstream.zones import Unanswered
 from forwarder.wire.edns import ExtendedError
 from forwarder.wire.message import parse_query
 from tests.lab.behaviours import addresses, answer, nxdomain, refusal

@@ -170,16 +170,16 @@ class Kitchen:
         failures = Failures(1 << 20, FAILURE_TTL, MAX_FAILURE_TTL)
         self.memory = Memory(ExactCache(1 << 20), PinnedNames(), AnswerCache(1 << 20), failures)
         self.coalescing = Coalescing(max_in_progress)
-        network = Network(Readiness(self.turn), self.timers, self.turn, Unpredictable())
+        self.network = Network(Readiness(self.turn), self.timers, self.turn, Unpredictable())
         server = Server(self.upstream.name, (self.upstream,), Tally(self.counts, 0, self.turn), self.turn.now)
-        self.zone = KitchenZone(0, [server], network)
+        self.zone = KitchenZone(0, [server], self.network)
         self.limits = Limits(max_ttl=3600, max_negative_ttl=30, maximum_stale_timer=MAXIMUM_STALE_TIMER)
         terms = Terms(
             DEADLINE, CLIENT_RESPONSE_TIMER, FAILURE_RECHECK_TIMER, STALE_ANSWER_TTL, prefetch, MAX_UDP_SIZE, {0: self.limits}
         )  # fmt: skip
         responding = Responding(terms, self.counts, self.turn)
         zones = Zones({ROOT: self.zone}, self.zone)
-        self.answering = Answering(self.memory, self.coalescing, zones, responding, Probing(network), self.timers)
+        self.answering = Answering(self.memory, self.coalescing, zones, responding, Probing(self.network), self.timers)
         self.udp = FakeDoor()
         self.tcp = FakeDoor(is_stream=True)
 
