@@ -17,6 +17,7 @@ In the worker (`worker`), a datagram comes in by a door:
                          it fit the client, `wire.edns` says why not, and the exact cache learns it. Still one call stack,
                          nothing awaited.
     serving.coalescing   a question that memory cannot answer is in progress once, however many ask it
+    serving.patience     says how long a client waits whose question has a stale answer, or failed before (`cache.failures`)
     upstream.zones       the zone with the longest suffix; `upstream.selection` says which of its upstreams, for how long, and
                          which after it; `upstream.tally` counts
     upstream.udp         asks on a socket that carries nothing else meanwhile (`upstream.unpredictable` IDs and case), or
@@ -28,7 +29,8 @@ In the worker (`worker`), a datagram comes in by a door:
     wire.records         reads it: `wire.walking` finds its records, `wire.names` their names, `wire.scrubbing` keeps what
                          answers the question
     cache.answers        keeps it for as long as `cache.lifetime` says, within a budget (`cache.bounded`)
-    serving.udp          sends it to all who asked, when the turn ends (`upstream.turn`)
+    serving.responding   fits it to each who asked, says why where it is stale or a failure, and counts it
+    serving.udp          sends it to them, when the turn ends (`upstream.turn`)
 
 A query over TCP differs in its door alone (`serving.tcp`, `wire.framing`). Whatever goes wrong is in the tree of `errors`.
 Imports run downstairs only: cli > supervisor; worker > serving > cache, upstream > wire > errors; `tests/test_house_rules.py`

@@ -76,13 +76,13 @@ class Worker:
         self._counts = counters.mapped(begin.counters)
         turn = Turn(clock)
         self._network = Network(Readiness(turn), Timers(), turn, Unpredictable())
-        self._memory = _memory_for(self._config.cache)
+        self._memory = memory_for(self._config.cache)
         self._coalescing = Coalescing(self._config.answering.max_in_progress)
         self._servers: dict[Served, Server] = {}
         self._probing = Probing(self._network)
         self._trust = {ca_file: context_for(_content(memory)) for ca_file, memory in begin.authorities.items()}
         zones = self._zones_for(begin.upstreams)
-        responding = Responding(_terms_for(self._config), self._counts, turn)
+        responding = Responding(terms_for(self._config), self._counts, turn)
         self._answering = Answering(self._memory, self._coalescing, zones, responding, self._probing, self._network.timers)
         self.pin(begin.pinned)
         self._udp = [socket.socket(fileno=descriptor) for descriptor in begin.udp]
@@ -194,7 +194,8 @@ class Worker:
         self._loop.call_later(GAUGES_EVERY, self._write_gauges)
 
 
-def _memory_for(cache: settings.CacheSettings) -> Memory:
+def memory_for(cache: settings.CacheSettings) -> Memory:
+    """The caches, empty, within `cache.memory` all together."""
     exact, failures = cache.memory // EXACT_SHARE, cache.memory // FAILURES_SHARE
     return Memory(
         ExactCache(exact), PinnedNames(), AnswerCache(cache.memory - exact - failures),
@@ -202,7 +203,8 @@ def _memory_for(cache: settings.CacheSettings) -> Memory:
     )  # fmt: skip
 
 
-def _terms_for(config: settings.Config) -> Terms:
+def terms_for(config: settings.Config) -> Terms:
+    """What the recipe needs to know of the configuration."""
     cache, answering = config.cache, config.answering
     limits = {
         number: Limits(int(zone.max_ttl), int(zone.max_negative_ttl), zone.maximum_stale_timer)
