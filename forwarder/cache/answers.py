@@ -81,6 +81,17 @@ class AnswerCache:
             self._entries.put(Answer(key, size, group, response=response, stored_at=now, expires_at=now + lifetime))
         return response
 
+    def kept(self) -> list[Answer]:
+        """Everything known, whether it is still of use or not, the oldest first."""
+        return list(self._entries.entries.values())
+
+    def restore(self, key: bytes, response: Response, limits: Limits, stored_at: float) -> bool:
+        """Whether a response of former times is kept as of then: not where something newer is known."""
+        if self._recall(key) is not None:
+            return False
+        self.put(key, response, limits, stored_at)
+        return self._recall(key) is not None
+
     def clear(self) -> None:
         """Forget everything."""
         self._entries.clear()
