@@ -26,12 +26,14 @@ from forwarder.cache.answers import AnswerCache
 from forwarder.cache.exact import ExactCache
 from forwarder.cache.lifetime import Limits
 from forwarder.cache.pinned import PinnedNames
+from forwarder.cache.snapshot import Conditions
 from forwarder.observe import counters
 from forwarder.serving.allow import AllowedClients
 from forwarder.serving.answering import Answering, Memory, Terms
 from forwarder.serving.coalescing import Coalescing
 from forwarder.serving.tcp import Admission, TcpDoor
 from forwarder.serving.udp import UdpDoor
+from forwarder.snapshotting import Snapshots
 from forwarder.upstream.network import Network, address_for
 from forwarder.upstream.readiness import Readiness
 from forwarder.upstream.selection import Upstream
@@ -52,6 +54,9 @@ GAUGES_EVERY = 1.0
 """Seconds between two writings of what is a state and not an event: cache sizes, questions in progress."""
 DRAIN_GRACE = 0.2
 """Seconds for TCP clients to take their last responses after the deadline of the last question."""
+HEAD_START = 0.1
+"""Seconds for the snapshot before the doors open: 10,000 answers, and nobody notices. What is left is put back beside the
+answering."""
 DESCRIPTORS_BESIDE = 256
 """Descriptors beyond those of clients and questions: doors, upstream connections, idle sockets."""
 
@@ -73,6 +78,11 @@ class Worker:
         limits = {
             number: Limits(int(zone.max_ttl), int(zone.max_negative_ttl)) for number, zone in enumerate(self._config.zones)
         }
+        conditions = {
+            name_from_text(zone.zone): Conditions(limits[number], zone.maximum_stale_timer, zone.trust_ad)
+            for number, zone in enumerate(self._config.zones)
+        }
+        self.snapshots = Snapshots(begin.snapshot, self._memory.answers, conditions, clock)
         terms = Terms(self._config.answering.deadline, self._config.listen.max_udp_size, limits)
         zones = self._zones_for(begin.upstreams)
         self._answering = Answering(self._memory, self._coalescing, zones, terms, self._counts, turn)
@@ -193,18 +203,27 @@ async def serve(to_supervisor: socket.socket) -> None:
         raise msgspec.ValidationError("the first order must be Begin")
     _raise_descriptor_limit(settings.from_json(begin.config))
     worker = Worker(loop, begin)
+    if begin.restore:
+        worker.snapshots.begin_reading(begin.restore, HEAD_START)
     worker.open()
     _spare_the_collector()
     with contextlib.suppress(ConnectionError):
         await loop.sock_sendall(to_supervisor, link.written(link.Serving(os.getpid())))
+    if begin.restore:
+        worker.snapshots.go_on_reading(to_supervisor)
     while data := await _heard(to_supervisor):
         match link.read_order(data):
             case link.Pinned() as pinned:
                 worker.pin(pinned)
             case link.Upstreams() as upstreams:
                 worker.ask_these(upstreams)
+            case link.Restore() as order:
+                worker.snapshots.begin_reading(order.size, 0.0)
+                worker.snapshots.go_on_reading(to_supervisor)
+            case link.Snapshot():
+                worker.snapshots.write(to_supervisor)
             case link.Drain():
-                await worker.drain()
+                await asyncio.gather(worker.drain(), worker.snapshots.settle())
                 return
             case link.Begin():
                 raise msgspec.ValidationError("a second Begin")

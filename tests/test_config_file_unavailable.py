@@ -37,7 +37,6 @@ def test_the_defaults_are_silent() -> None:
         ("zones[].ca_file", "/ca.pem"),
         ("zones[].on_failure", "nxdomain"),
         ("zones[].drop_aaaa", True),
-        ("cache.snapshot", "/var/lib/snapshot"),
         ("observe.query_log", "all"),
         ("observe.query_log_file", "/var/log/queries"),
         ("observe.coredns_names", True),

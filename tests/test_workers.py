@@ -33,6 +33,9 @@ while True:
             if isinstance(order, link.Pinned):
                 pinned = order
             elif not (patient and isinstance(order, link.Drain)):
+                if isinstance(order, link.Drain):
+                    supervisor.send(link.written(link.SnapshotRead(1, "")))
+                    supervisor.send(link.written(link.SnapshotWritten(2, "")))
                 sys.exit(0)
         else:
             said, client = ready.recvfrom(512)
@@ -56,6 +59,7 @@ class Bench:
     door: socket.socket
     slots: memoryview
     said: list[str]
+    reports: list[link.SnapshotRead | link.SnapshotWritten]
     served: int = 0
     gave_up: bool = False
 
@@ -100,6 +104,9 @@ async def bench(*program: str) -> AsyncIterator[Bench]:
     def on_serving() -> None:
         made[0].served += 1
 
+    def on_report(report: link.SnapshotRead | link.SnapshotWritten) -> None:
+        made[0].reports.append(report)
+
     def on_giving_up() -> None:
         made[0].gave_up = True
 
@@ -110,9 +117,10 @@ async def bench(*program: str) -> AsyncIterator[Bench]:
         begin=lambda: begin,
         say=said.append,
         on_serving=on_serving,
+        on_report=on_report,
         on_giving_up=on_giving_up,
     )
-    made.append(Bench(workers.Worker(0, surroundings), door, slots, said))
+    made.append(Bench(workers.Worker(0, surroundings), door, slots, said, []))
     made[0].worker.start()
     try:
         yield made[0]
@@ -252,6 +260,7 @@ def test_drained_it_leaves_and_has_no_successor() -> None:
         assert not one.worker.serving
         assert one.worker.restarts == 0
         assert one.said == []
+        assert one.reports == [link.SnapshotRead(1, ""), link.SnapshotWritten(2, "")], "its last words were heard"
 
     run(test)
 
