@@ -21,7 +21,7 @@ from forwarder.cache.answers import Answer, AnswerCache
 from forwarder.cache.lifetime import Limits, lifetime_for
 from forwarder.errors import SnapshotError, WireError
 from forwarder.wire.framing import HEADER_SIZE
-from forwarder.wire.message import AD, CLASS_IN, QR, Match, match_for, write_header
+from forwarder.wire.message import AD, CLASS_IN, QR, Match, Qtype, match_for, write_header
 from forwarder.wire.names import MAX_LABEL, MAX_NAME, ROOT
 from forwarder.wire.records import POSITIVE, Kind, Response, parse_response
 
@@ -232,9 +232,11 @@ class Restoring:
 def response_in(message: bytes, key: bytes) -> Response:
     """The response to the question of a record. Raises WireError when it is not just what the wire room would keep of one."""
     name, question, tail = key[:-KEY_BEYOND_NAME], key[:-1], key[-1:]
-    if not is_name(name) or question[-2:] != _CLASS_IN or not tail or tail > _LAST_TAIL:
+    if not is_name(name) or question[-2:] != _CLASS_IN or tail > _LAST_TAIL:
         raise WireError("no question that a client may have asked")
     qtype = question[-4] << 8 | question[-3]
+    if Qtype.TKEY <= qtype <= Qtype.ANY:
+        raise WireError("a type that has no records (RFC 6895 section 3.1)")
     if match_for(message, 0, question) not in _MATCHES:
         raise WireError("a response to another question")
     _, flags, _, *counts = _read_header(message)

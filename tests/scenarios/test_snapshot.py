@@ -1,21 +1,17 @@
 """The cache outlives the daemon: what was asked before is answered from memory after a restart, though the upstream be dead."""
 
-import os
-import signal
 import stat
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from functools import partial
 from pathlib import Path
 
 import dns.rcode
 import pytest
 
 from tests.lab.behaviours import answer, refusal, soa
-from tests.lab.clients import ask, query, rdatas
+from tests.lab.clients import rdatas
 from tests.lab.daemon import Daemon
-from tests.lab.patience import wait_for
 from tests.lab.scripted import ScriptedUpstream
 from tests.lab.stage import Stage
 
