@@ -53,6 +53,8 @@ class File:
                 raise OSError(errno.EINVAL, "not a regular file")
             if status.st_uid not in {0, os.geteuid()} or status.st_mode & stat.S_IWOTH:
                 raise OSError(errno.EPERM, "others can write it, and could make up answers")
+            if not status.st_size:
+                raise OSError(errno.ENODATA, "it is empty")
             if status.st_size > self._limit:
                 raise OSError(errno.EFBIG, f"{status.st_size} octets are more than cache.memory")
             os.ftruncate(self.memory, 0)
