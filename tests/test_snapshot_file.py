@@ -11,6 +11,7 @@ import pytest
 
 from forwarder import link, snapshot_file
 from forwarder.snapshot_file import File, Snapshots, warnings_for
+from tests.lab.needs import needs_root
 
 LIMIT = 1 << 20
 SECONDS = 20
@@ -95,8 +96,8 @@ class TestFile:
         with pytest.raises(OSError, match="others"):
             File(str(path), LIMIT).load()
 
-    @pytest.mark.skipif(os.geteuid() != 0, reason="only root gives files away")
     def test_one_that_belongs_to_somebody_else(self, path: Path) -> None:
+        needs_root()
         path.write_bytes(OCTETS)
         os.chown(path, 12345, 12345)
         with pytest.raises(OSError, match="others"):
@@ -200,9 +201,9 @@ class TestSnapshots:
             running = asyncio.create_task(one.snapshots.run(ending))
             for number in (1, 2, 3):
                 await one.until(lambda: one.orders == [link.Snapshot()])
-                octets = OCTETS[:number]
-                one.write(octets)
-                await one.until(lambda octets=octets: one.saved() == octets)  # type: ignore[misc]
+                one.write(OCTETS[:number])
+                await one.snapshots.saved(SECONDS)
+                assert one.saved() == OCTETS[:number]
             ending.set()
             await asyncio.wait_for(running, SECONDS)
 
@@ -342,6 +343,24 @@ class TestSnapshots:
                 f"cache.snapshot: {path} stays as it was, a new one cannot be written: there was not enough time"
             ]
             assert one.saved() == b"before"
+
+        play(path, scene)
+
+    def test_a_disk_that_is_slow_at_the_end_holds_nobody_up(self, path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        path.write_bytes(b"before")
+        may_go_on = threading.Event()
+        monkeypatch.setattr(os, "fsync", lambda _: may_go_on.wait(SECONDS))
+
+        async def scene(one: Play) -> None:
+            one.begin_worker()
+            one.snapshots.order()
+            one.write()
+            await one.snapshots.saved(0.01)
+            assert one.said == [
+                f"cache.snapshot: {path} stays as it was, a new one cannot be written: there was not enough time"
+            ]
+            assert one.saved() == b"before"
+            may_go_on.set()
 
         play(path, scene)
 

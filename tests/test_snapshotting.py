@@ -1,6 +1,7 @@
 """The worker's side: answers into the memory and out of it, a slice per turn, and every order reported once."""
 
 import asyncio
+import gc
 import os
 import socket
 import time
@@ -216,6 +217,24 @@ def test_a_supervisor_that_is_gone_is_no_error() -> None:
         one.supervisor.close()
         one.snapshots.write(one.link)
         await one.snapshots.settle()
+
+    play(scene)
+
+
+def test_no_garbage_is_left_that_reference_counting_does_not_free() -> None:
+    """The worker collects none, and this happens every few minutes of its life."""
+
+    async def scene(memory: int) -> None:
+        one = Half(memory, MANY)
+        await one.write()
+        gc.collect()
+        gc.disable()
+        try:
+            for _ in range(3):
+                await one.write()
+            assert gc.collect() == 0
+        finally:
+            gc.enable()
 
     play(scene)
 
