@@ -28,6 +28,9 @@ In the worker (`worker`), a datagram comes in by a door:
     cache.answers        keeps it for as long as `cache.lifetime` says, within a budget (`cache.bounded`)
     serving.udp          sends it to all who asked, when the turn ends (`upstream.turn`)
 
+The answers outlive a worker and the daemon in a file: `cache.snapshot` writes and reads them, `snapshotting` in the worker a
+slice at a time, `snapshot_file` in the supervisor moves them to the disk and back.
+
 A query over TCP differs in its door alone (`serving.tcp`, `wire.framing`). Whatever goes wrong is in the tree of `errors`.
 Imports run downstairs only: cli > supervisor; worker > serving > cache, upstream > wire > errors; `tests/test_house_rules.py`
 holds the table, `docs/ARCHITECTURE.md` shows it.

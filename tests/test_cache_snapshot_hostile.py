@@ -7,7 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from forwarder.cache.answers import AnswerCache
-from forwarder.cache.snapshot import HEADER_OCTETS, MAX_RECORD, Restoring, is_name
+from forwarder.cache.snapshot import HEADER_OCTETS, MAX_RECORD, Restoring, is_name, response_in
+from forwarder.errors import WireError
 from forwarder.wire.message import Qtype
 from forwarder.wire.names import name_from_text
 from forwarder.wire.records import Kind, parse_response
@@ -80,6 +81,11 @@ def test_the_pattern_itself_is_taken() -> None:
 )  # fmt: skip
 def test_a_message_that_is_not_what_would_be_kept(octets: bytes) -> None:
     assert put_back(made_up(KEY, octets)).kept() == []
+
+
+def test_a_failure_is_no_answer_whatever_its_lifetime() -> None:
+    with pytest.raises(WireError, match="failure"):
+        response_in(message(flags=0x8002), KEY)
 
 
 @pytest.mark.parametrize(

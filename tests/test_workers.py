@@ -253,7 +253,10 @@ def test_a_worker_that_does_not_read_is_told_later() -> None:
 def test_drained_it_leaves_and_has_no_successor() -> None:
     async def test(one: Bench) -> None:
         await one.serving(1)
+        pid = one.worker.pid
+        assert pid is not None
         one.worker.drain()
+        os.waitid(os.P_PID, pid, os.WEXITED | os.WNOWAIT)  # noqa: ASYNC222 - so that its end and its words are found at once
         async with asyncio.timeout(SECONDS):
             await one.worker.gone.wait()
         assert one.worker.pid is None
