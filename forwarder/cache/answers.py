@@ -87,10 +87,11 @@ class AnswerCache:
 
     def restore(self, key: bytes, response: Response, limits: Limits, stored_at: float) -> bool:
         """Whether a response of former times is kept as of then: not where something newer is known."""
-        if self._recall(key) is not None:
+        known = self._entries.entries
+        if key in known:
             return False
         self.put(key, response, limits, stored_at)
-        return self._recall(key) is not None
+        return key in known
 
     def clear(self) -> None:
         """Forget everything."""
