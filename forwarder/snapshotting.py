@@ -1,6 +1,6 @@
 """The worker's side of the cache snapshot: a slice of answers per turn of the loop, into and out of memory that it inherited.
 
-Opens no file. Always holds: one slice takes a millisecond or two; while a snapshot is read none is written, so that half a
+Opens no file. Always holds: one slice takes about a millisecond; while a snapshot is read none is written, so that half a
 cache never takes the place of a whole one; the header is written last, so that what is cut off proves nothing.
 """
 

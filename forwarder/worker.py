@@ -16,6 +16,7 @@ import signal
 import socket
 import sys
 import time
+from collections.abc import Mapping
 
 import msgspec
 import uvloop
@@ -78,11 +79,7 @@ class Worker:
         limits = {
             number: Limits(int(zone.max_ttl), int(zone.max_negative_ttl)) for number, zone in enumerate(self._config.zones)
         }
-        conditions = {
-            name_from_text(zone.zone): Conditions(limits[number], zone.maximum_stale_timer, zone.trust_ad)
-            for number, zone in enumerate(self._config.zones)
-        }
-        self.snapshots = Snapshots(begin.snapshot, self._memory.answers, conditions, clock)
+        self.snapshots = Snapshots(begin.snapshot, self._memory.answers, _conditions_for(self._config, limits), clock)
         terms = Terms(self._config.answering.deadline, self._config.listen.max_udp_size, limits)
         zones = self._zones_for(begin.upstreams)
         self._answering = Answering(self._memory, self._coalescing, zones, terms, self._counts, turn)
@@ -186,6 +183,14 @@ class Worker:
         counts[counters.CACHE_EVICTIONS] += memory.answers.take_evictions()
         counts[counters.COALESCED] += self._coalescing.take_coalesced()
         self._loop.call_later(GAUGES_EVERY, self._write_gauges)
+
+
+def _conditions_for(config: settings.Config, limits: Mapping[int, Limits]) -> dict[bytes, Conditions]:
+    """What each zone says about answers that come back from a snapshot, by name; `limits` by its place."""
+    return {
+        name_from_text(zone.zone): Conditions(limits[number], zone.maximum_stale_timer, zone.trust_ad)
+        for number, zone in enumerate(config.zones)
+    }
 
 
 def _row(transport: str, endpoint: socket.socket) -> int:

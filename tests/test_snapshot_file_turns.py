@@ -27,13 +27,13 @@ class Play:
     def __init__(self, path: Path | None, every: float) -> None:
         self.file = None if path is None else File(str(path), LIMIT)
         self.orders: list[link.Order] = []
+        self.refused: list[link.Order] = []
         self.said: list[str] = []
         self.is_serving = True
         self.snapshots = Snapshots(self.file, self._tell, self.said.append, every=every)
 
     def _tell(self, order: link.Order) -> bool:
-        if self.is_serving:
-            self.orders.append(order)
+        (self.orders if self.is_serving else self.refused).append(order)
         return self.is_serving
 
     def take_order(self) -> link.Order:
@@ -208,13 +208,17 @@ class TestSnapshots:
     def test_nor_does_one_that_is_ready_before_the_worker(self, path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         """What came in vain is read again when somebody serves."""
         path.write_bytes(OCTETS)
-        monkeypatch.setattr(snapshot_file, "START_SECONDS", 0.0)
+        monkeypatch.setattr(snapshot_file, "START_SECONDS", 0.01)
+        may_go_on = threading.Event()
+        fstat = os.fstat
+        monkeypatch.setattr(os, "fstat", lambda number: (may_go_on.wait(SECONDS), fstat(number))[1])
 
         async def scene(one: Play) -> None:
             one.is_serving = False
             await one.snapshots.load()
             assert one.snapshots.offered(BEGIN).restore == 0
-            await asyncio.sleep(0.1)
+            may_go_on.set()
+            await one.until(lambda: one.refused == [link.Restore(len(OCTETS))])
             one.is_serving = True
             one.snapshots.served()
             await one.until(lambda: bool(one.orders))

@@ -31,9 +31,9 @@ VERSION = 1
 """Of all that follows; another version is not read."""
 MAX_AGE = 0xFFFFFFFF
 """Milliseconds, seven weeks: longer than the longest life (7 days) and the longest maximum_stale_timer (7 days) together."""
-SLICE_RECORDS = 200
+SLICE_RECORDS = 100
 SLICE_SIZE = 1 << 16
-"""Records and octets after which a slice ends: a millisecond or two, which no client notices."""
+"""Records and octets after which a slice ends: about a millisecond, which no client notices."""
 
 _proof = struct.Struct("!8sHQQQQ")
 _sum = struct.Struct("!I")
