@@ -32,6 +32,9 @@ In the worker (`worker`), a datagram comes in by a door:
     serving.responding   fits it to each who asked, says why where it is stale or a failure, and counts it
     serving.udp          sends it to them, when the turn ends (`upstream.turn`)
 
+The answers outlive a worker and the daemon in a file: `cache.snapshot` writes and reads them, `snapshotting` in the worker a
+slice at a time, `snapshot_file` in the supervisor moves them to the disk and back.
+
 A query over TCP differs in its door alone (`serving.tcp`, `wire.framing`). Whatever goes wrong is in the tree of `errors`.
 Imports run downstairs only: cli > supervisor; worker > serving > cache, upstream > wire > errors; `tests/test_house_rules.py`
 holds the table, `docs/ARCHITECTURE.md` shows it.

@@ -193,7 +193,7 @@ class CacheSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     prefetch: bool = True
     """Answers in use are fetched again before they end."""
     snapshot: Annotated[str, Word.PATH] | None = None
-    """A file written on stop and read on start."""
+    """A file in which the answers outlive a restart: written on stop and every five minutes, read on start; mode 0600."""
 
 
 class ObserveSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

@@ -88,8 +88,9 @@ class FakeUpstream:
         """Those not answered yet."""
         self.defect: Exception | None = None
 
-    def exchange(self, query: Query, until: float, *, edns: bool = True) -> Asked:  # noqa: ARG002 - a real one needs it
-        """One attempt, ended by `settle`."""
+    def exchange(self, query: Query, until: float, *, edns: bool = True, apart: bool = False) -> Asked:
+        """One attempt, ended by `settle`; however it is to be sent."""
+        del edns, apart
         self.asked.append((query, until))
         if self.defect is not None:
             raise self.defect
