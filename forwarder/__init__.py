@@ -2,9 +2,9 @@
 
 A person types `forwarder run` (`cli`). The supervisor (`supervisor`) is given the configuration (`config`, `config_file`),
 binds one UDP and one TCP socket per address (`sockets`), keeps them for as long as it lives, and starts the worker with them
-(`workers`). It reads what the worker must not (hosts and resolv.conf files: `watching`, `hosts`, `node.resolv_conf`), follows
-their changes (`following`), tells the worker over a socket pair (`link`), and shows the counters that it leaves in shared
-memory (`observe`).
+(`workers`). It reads what the worker must not (hosts and resolv.conf files, certificates: `watching`, `hosts`,
+`node.resolv_conf`, `trust`), follows their changes (`following`), tells the worker over a socket pair (`link`), and shows the
+counters that it leaves in shared memory (`observe`).
 
 In the worker (`worker`), a datagram comes in by a door:
 
@@ -17,17 +17,23 @@ In the worker (`worker`), a datagram comes in by a door:
                          it fit the client, `wire.edns` says why not, and the exact cache learns it. Still one call stack,
                          nothing awaited.
     serving.coalescing   a question that memory cannot answer is in progress once, however many ask it
+    serving.patience     says how long a client waits whose question has a stale answer, or failed before (`cache.failures`)
     upstream.zones       the zone with the longest suffix; `upstream.selection` says which of its upstreams, for how long, and
                          which after it; `upstream.tally` counts
     upstream.udp         asks on a socket that carries nothing else meanwhile (`upstream.unpredictable` IDs and case), or
-    upstream.stream      on one of a few connections, many queries on each (`upstream.pipelining`)
+    upstream.stream      on one of a few connections, many queries on each (`upstream.pipelining`), encrypted by `upstream.tls`
+                         where the zone says so
     upstream.readiness   hears the response, one epoll for all upstream sockets (`upstream.network` is what they share);
                          `wire.message` tells whether it is one; the coroutine that waits (`upstream.waiting`) for the
                          exchange (`upstream.exchanging`) is stepped on in the same call
     wire.records         reads it: `wire.walking` finds its records, `wire.names` their names, `wire.scrubbing` keeps what
                          answers the question
     cache.answers        keeps it for as long as `cache.lifetime` says, within a budget (`cache.bounded`)
-    serving.udp          sends it to all who asked, when the turn ends (`upstream.turn`)
+    serving.responding   fits it to each who asked, says why where it is stale or a failure, and counts it
+    serving.udp          sends it to them, when the turn ends (`upstream.turn`)
+
+The answers outlive a worker and the daemon in a file: `cache.snapshot` writes and reads them, `snapshotting` in the worker a
+slice at a time, `snapshot_file` in the supervisor moves them to the disk and back.
 
 A query over TCP differs in its door alone (`serving.tcp`, `wire.framing`). Whatever goes wrong is in the tree of `errors`.
 Imports run downstairs only: cli > supervisor; worker > serving > cache, upstream > wire > errors; `tests/test_house_rules.py`

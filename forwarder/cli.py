@@ -119,7 +119,7 @@ def _run(arguments: Arguments) -> int:
 def _check(file: str) -> int:
     config = config_file.load(file)
     files = watching.read_files(config)
-    for warning in (*config_file.warnings_for(config), *files.asked.warnings):
+    for warning in (*config_file.warnings_for(config), *supervisor.warnings_for(config, files)):
         supervisor.say(warning)
     return _shown(config_file.effective_text(config).rstrip("\n"))
 

@@ -193,7 +193,7 @@ class CacheSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     prefetch: bool = True
     """Answers in use are fetched again before they end."""
     snapshot: Annotated[str, Word.PATH] | None = None
-    """A file written on stop and read on start."""
+    """A file in which the answers outlive a restart: written on stop and every five minutes, read on start; mode 0600."""
 
 
 class ObserveSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -266,8 +266,8 @@ def split_address(address: str) -> tuple[str, int]:
 
 
 def server_name(upstream: str) -> str:
-    """`192.0.2.1:853@dns.example` -> `dns.example`: who a TLS upstream must prove to be. Empty when nobody in particular."""
-    return upstream.partition("@")[2]
+    """`192.0.2.1:853@dns.example` -> `dns.example`: who a TLS upstream must prove to be. Empty for others, files among them."""
+    return "" if upstream.startswith("/") else upstream.partition("@")[2]
 
 
 def is_own_address(listen: Listen, upstream: str) -> bool:

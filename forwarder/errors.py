@@ -5,7 +5,9 @@
     │                   attempt ends (an upstream's); never leaves the process
     ├── ConfigError     command line, configuration or a file it names is wrong: all problems
     │                   printed, exit status 2
-    └── ListenError     a configured address cannot be bound: exit status 1
+    ├── ListenError     a configured address cannot be bound: exit status 1
+    └── SnapshotError   octets that are no snapshot of a cache, or a damaged one: said in one
+                        line, the cache begins empty
 
 Nothing here imports anything; everything may import this.
 """
@@ -49,3 +51,7 @@ class ConfigError(ForwarderError):
 
 class ListenError(ForwarderError):
     """An address cannot be listened on: taken, not local, or not permitted."""
+
+
+class SnapshotError(ForwarderError):
+    """What should be a snapshot of the cache is not one: the sentence says what it is instead, without its subject."""

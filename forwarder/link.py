@@ -70,6 +70,21 @@ class Begin(msgspec.Struct, frozen=True, tag=True):
     authorities: dict[str, int] = msgspec.field(default_factory=dict)
     """`ca_file` of each zone asked over TLS (`` for the system's) -> file descriptor of a memory file with the certificates,
     DER, one after the other. Not in the message: the system's alone take 160 KB, and some links hold 200 KB."""
+    snapshot: int = -1
+    """File descriptor of the memory through which the answers cache is handed over; -1: it is not kept."""
+    restore: int = 0
+    """Octets in that memory to put back before the doors open, as far as there is time; 0: none."""
+
+
+class Restore(msgspec.Struct, frozen=True, tag=True):
+    """Put back the answers in the snapshot memory, beside the answering; `SnapshotRead` follows."""
+
+    size: int
+    """Octets in the memory."""
+
+
+class Snapshot(msgspec.Struct, frozen=True, tag=True):
+    """Write all answers into the snapshot memory, beside the answering; `SnapshotWritten` follows, also while draining."""
 
 
 class Drain(msgspec.Struct, frozen=True, tag=True):
@@ -82,8 +97,25 @@ class Serving(msgspec.Struct, frozen=True, tag=True):
     pid: int
 
 
-Order = Begin | Pinned | Upstreams | Drain
-Report = Serving
+class SnapshotRead(msgspec.Struct, frozen=True, tag=True):
+    """The snapshot memory is free again, what was of use in it is put back."""
+
+    answers: int
+    problem: str
+    """Why there were none: what the octets are instead of a snapshot; else empty."""
+
+
+class SnapshotWritten(msgspec.Struct, frozen=True, tag=True):
+    """A whole snapshot stands in the memory, and the worker leaves it alone."""
+
+    size: int
+    """Octets."""
+    problem: str
+    """Why there is none; else empty."""
+
+
+Order = Begin | Pinned | Upstreams | Restore | Snapshot | Drain
+Report = Serving | SnapshotRead | SnapshotWritten
 
 MAX_MESSAGE_SIZE = 4 << 20
 """Octets of one message; a hosts file of 50,000 names takes 3 MiB. The socket buffers are set to hold it."""

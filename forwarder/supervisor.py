@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from forwarder import config as settings
-from forwarder import following, link, sockets, watching, workers
+from forwarder import following, link, snapshot_file, sockets, watching, workers
 from forwarder.errors import ConfigError, Problem
 from forwarder.observe import counters, pages
 
@@ -24,6 +24,8 @@ DRAIN_SECONDS = 2.8
 """Between SIGTERM and the kill: longer than a question may take (1.8 s), and the whole ends within 3 s."""
 WATCH_SECONDS = 1.0
 """A look at a file costs microseconds; a person who changed it has not typed the next command yet."""
+STOP_SECONDS = 2.95
+"""From SIGTERM to the end of the last write to a disk."""
 PAGES_WAIT_SECONDS = 1.0
 """The pages start when the first worker serves, but no later than this: /health must tell when none does."""
 
@@ -80,7 +82,7 @@ class Supervisor:
         """Raises ConfigError when more names are pinned than the way to the worker takes."""
         self.slots = counters.mapped(bound.counters)
         self._config = config
-        self._warnings = files.asked.warnings
+        self._warnings = tuple(warnings_for(config, files))
         self._bound = bound
         self._link_capacity = workers.link_capacity()
         self._following = following.Following(config, files, self._ensure_link_holds, say)
@@ -90,18 +92,23 @@ class Supervisor:
         self._has_served = False
         self._status = 0
         self._beside: list[asyncio.Task[None]] = []
+        cache = config.cache
+        file = None if cache.snapshot is None else snapshot_file.File(cache.snapshot, cache.memory)
+        self._snapshots = snapshot_file.Snapshots(file, self._tell, say)
         descriptors = (
             *(door.fileno() for door in (*bound.doors.udp, *bound.doors.tcp)),
             bound.counters,
             *bound.authorities.values(),
+            *self._snapshots.descriptors,
         )
         surroundings = workers.Surroundings(
             program=program,
             descriptors=descriptors,
             slots=self.slots,
-            begin=lambda: self._begin(self._following.pinned, self._following.upstreams),
+            begin=lambda: self._snapshots.offered(self._begin(self._following.pinned, self._following.upstreams)),
             say=say,
             on_serving=self._tell_serving,
+            on_report=self._snapshots.take,
             on_giving_up=self._give_up,
         )
         self._worker = workers.Worker(0, surroundings)
@@ -114,11 +121,13 @@ class Supervisor:
         loop.add_signal_handler(signal.SIGHUP, say, NO_RELOAD)
         for line in self._complaints():
             say(line)
+        await self._snapshots.load()
         self._worker.start()
         try:
             await _passed(self._settled, PAGES_WAIT_SECONDS)
             self._start_beside("the pages for metrics and health", pages.serve(self._bound.http, self, self._ending))
             self._start_beside("the watching of files", self._watch_files())
+            self._start_beside("the snapshots of the cache", self._snapshots.run(self._ending))
             await self._ending.wait()
             await self._drain()
             await asyncio.wait(self._beside)
@@ -167,7 +176,12 @@ class Supervisor:
             )
             raise ConfigError((Problem("hosts", sentence),))
 
+    def _tell(self, order: link.Order) -> bool:
+        """Whether a worker that serves was told."""
+        return self._worker.serving and self._worker.tell(order)
+
     def _tell_serving(self) -> None:
+        self._snapshots.served()
         if self._has_served:
             say(f"worker {self._worker.number} (pid {self._worker.pid}) serving")
             return
@@ -190,11 +204,14 @@ class Supervisor:
         self._ending.set()
 
     async def _drain(self) -> None:
+        until = asyncio.get_running_loop().time() + STOP_SECONDS
+        self._snapshots.order()
         self._worker.drain()
         if not await _passed(self._worker.gone, DRAIN_SECONDS):
             say(f"worker {self._worker.number} did not end within {DRAIN_SECONDS} s: killed")
             self._worker.kill()
             await self._worker.gone.wait()
+        await self._snapshots.saved(until - asyncio.get_running_loop().time())
 
     # What runs beside it.
 
@@ -220,6 +237,12 @@ class Supervisor:
                 f"listen.receive_buffer: the kernel grants {granted} octets of {asked}, so a burst may be lost: "
                 f"set net.core.rmem_max to {asked} (sysctl), or give the daemon CAP_NET_ADMIN"
             )
+
+
+def warnings_for(config: settings.Config, files: watching.Files) -> Iterator[str]:
+    """What is missing outside the configuration, and no reason not to serve; each one sentence with the mend."""
+    yield from files.asked.warnings
+    yield from snapshot_file.warnings_for(config.cache.snapshot)
 
 
 def summary(config: settings.Config, upstreams: link.Upstreams, pinned: link.Pinned) -> Iterator[str]:

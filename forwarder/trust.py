@@ -79,7 +79,7 @@ def _checked(text: str, where: str) -> bytes:
     if not found:
         raise ValueError(f"{where} holds no certificate in PEM: it must have -----BEGIN CERTIFICATE----- in it")
     try:
-        certificates = b"".join([ssl.PEM_cert_to_DER_cert(one) for one in found])
+        certificates = b"".join(dict.fromkeys(ssl.PEM_cert_to_DER_cert(one) for one in found))  # each once
         ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT).load_verify_locations(cadata=certificates)
     except ValueError as error:  # ssl.SSLError is none of these; binascii.Error is
         raise ValueError(f"{where} holds a certificate that cannot be read ({error}): take a whole copy of it") from None

@@ -25,7 +25,7 @@ SO_SNDBUFFORCE = 32
 SEND_OVERHEAD = 32
 """Octets of the send buffer which the kernel keeps from a message (unix_dgram_sendmsg)."""
 REPORT_SIZE = 65536
-"""Octets of the longest report: `link.Serving` takes about 20."""
+"""Octets of the longest report: some hundred, most of them a sentence."""
 
 QUICK_DEATH_SECONDS = 2.0
 """A worker that lived longer than this served well before it died: its successor starts at once."""
@@ -69,6 +69,8 @@ class Surroundings:
     say: Callable[[str], None]
     """Takes one line about a change of state."""
     on_serving: Callable[[], None]
+    on_report: Callable[[link.SnapshotRead | link.SnapshotWritten], None]
+    """Takes what a worker says besides, its last words included."""
     on_giving_up: Callable[[], None]
 
 
@@ -153,19 +155,25 @@ class Worker:
             self._process.kill()
 
     def _hear(self) -> None:
-        if self._link is None:
-            return
-        try:
-            data = self._link.recv(REPORT_SIZE)
-        except (BlockingIOError, ConnectionResetError):
-            return
-        if not data:
+        if self._link is not None and self._heard(self._link) == b"":
             self._loop.remove_reader(self._link)  # its end is closed; the process follows, and `_end` with it
-            return
-        link.read_report(data)
-        self.serving = True
-        self.ever_served = True
-        self._around.on_serving()
+
+    def _heard(self, ours: socket.socket) -> bytes | None:
+        """Take the next report: its octets, none when there will be no more, None when there is none now."""
+        try:
+            data = ours.recv(REPORT_SIZE)
+        except (BlockingIOError, ConnectionResetError):
+            return None
+        if not data:
+            return data
+        report = link.read_report(data)
+        if isinstance(report, link.Serving):
+            self.serving = True
+            self.ever_served = True
+            self._around.on_serving()
+        else:
+            self._around.on_report(report)
+        return data
 
     def _end(self) -> None:
         """The process ended: forget it, say so, start its successor."""
@@ -176,6 +184,8 @@ class Worker:
         os.close(self._process_ended)
         if self._link is not None:
             self._loop.remove_reader(self._link)
+            while self._heard(self._link):
+                pass  # its last words
             self._link.close()
         self._process, self._link, self.serving = None, None, False
         if self._draining:

@@ -174,6 +174,66 @@ class TestNotKept:
         assert response_at(answers, NOW) is known
 
 
+STALE = Limits(max_ttl=3600, max_negative_ttl=30, maximum_stale_timer=100.0)
+
+
+class TestStale:
+    @pytest.mark.parametrize("after", [60, 60.001, 159.999])
+    def test_a_positive_answer_from_its_end_on(self, answers: AnswerCache, after: float) -> None:
+        response = answers.put(b"key", positive(60), STALE, NOW)
+        stale = answers.stale(b"key", STALE, NOW + after)
+        assert stale is not None
+        assert stale.response is response
+        assert response_at(answers, NOW + after) is None
+
+    @pytest.mark.parametrize("after", [0, 59.999, 160, 1e9])
+    def test_neither_before_nor_for_longer_than_its_zone_allows(self, answers: AnswerCache, after: float) -> None:
+        answers.put(b"key", positive(60), STALE, NOW)
+        assert answers.stale(b"key", STALE, NOW + after) is None
+
+    def test_never_where_the_zone_allows_none(self, answers: AnswerCache) -> None:
+        answers.put(b"key", positive(60), LIMITS, NOW)
+        assert answers.stale(b"key", LIMITS, NOW + 60) is None
+
+    @pytest.mark.parametrize(
+        "response", [nxdomain(60), said([], [soa(60, 60)]), dangling(60)], ids=["NXDOMAIN", "NODATA", "alias"]
+    )
+    def test_never_what_is_not_positive(self, answers: AnswerCache, response: Response) -> None:
+        answers.put(b"key", response, STALE, NOW)
+        assert all(answers.stale(b"key", STALE, NOW + after) is None for after in range(100))
+
+    def test_half_an_answer_does_not_replace_it(self, answers: AnswerCache) -> None:
+        known = answers.put(b"key", positive(60), STALE, NOW)
+        assert answers.put(b"key", dangling(), STALE, NOW + 100).kind is Kind.DANGLING
+        stale = answers.stale(b"key", STALE, NOW + 100)
+        assert stale is not None
+        assert stale.response is known
+        half = answers.put(b"key", dangling(), STALE, NOW + 160)
+        assert response_at(answers, NOW + 160) is half
+
+    def test_a_negative_answer_and_one_of_ttl_0_do(self, answers: AnswerCache) -> None:
+        for later in (nxdomain(), positive(0), nxdomain(0)):
+            answers.put(b"key", positive(60), STALE, NOW)
+            answers.put(b"key", later, STALE, NOW + 70)
+            assert answers.stale(b"key", STALE, NOW + 100) is None
+
+
+class TestEnding:
+    @pytest.mark.parametrize(("after", "is_ending"), [(0, False), (53.9, False), (54.1, True), (59.9, True)])
+    def test_in_the_last_tenth_of_its_life(self, answers: AnswerCache, after: float, *, is_ending: bool) -> None:
+        answers.put(b"key", positive(60), LIMITS, NOW)
+        answer = answers.fresh(b"key", NOW + after)
+        assert answer is not None
+        assert answer.is_ending(NOW + after) == is_ending
+
+    def test_once(self, answers: AnswerCache) -> None:
+        answers.put(b"key", positive(60), LIMITS, NOW)
+        answer = answers.fresh(b"key", NOW)
+        assert answer is not None
+        answer.is_asked_ahead = True
+        assert not answer.is_ending(NOW + 59)
+
+
 class TestHalfAnAnswer:
     @pytest.mark.parametrize("known", [positive(), nxdomain()], ids=["positive", "negative"])
     def test_replaces_nothing_usable(self, answers: AnswerCache, known: Response) -> None:

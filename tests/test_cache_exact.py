@@ -181,6 +181,28 @@ class TestRenewed:
         assert exact.used <= 2400
 
 
+class TestEnding:
+    def test_what_is_renewed_in_the_last_part_of_its_life_is_noted(self, exact: ExactCache) -> None:
+        message, one = addressed(b"aaaa", ttl=20)
+        exact.put(query(1), message, SLOT, one)
+        noted = []
+        for rounds in range(1, 20):
+            exact.begin(NOW + rounds * ROUND)
+            exact.renew(query(1)[2:], NOW + rounds * ROUND)
+            noted.append(list(exact.ending))
+            exact.ending.clear()
+        assert noted == [[]] * 17 + [[one]] * 2
+
+    def test_not_when_its_successor_was_asked_for(self, exact: ExactCache) -> None:
+        message, one = addressed(b"aaaa", ttl=20)
+        exact.put(query(1), message, SLOT, one)
+        one.is_asked_ahead = True
+        one.stored_at = NOW - 18
+        exact.begin(NOW + ROUND)
+        assert exact.renew(query(1)[2:], NOW + ROUND) is not None
+        assert exact.ending == []
+
+
 class TestSpellings:
     def test_a_few_of_one_question_are_kept_and_no_more(self, exact: ExactCache) -> None:
         one = answer()

@@ -209,7 +209,8 @@ def test_nothing_contradicts_names_and_certificates_over_tls() -> None:
 
 
 def test_server_name() -> None:
-    assert [server_name(upstream) for upstream in ("[::1]:853@dns.example", "[::1]:53")] == ["dns.example", ""]
+    upstreams = ("[::1]:853@dns.example", "[::1]:53", "/run/a@b/resolv.conf")
+    assert [server_name(upstream) for upstream in upstreams] == ["dns.example", "", ""]
 
 
 def test_blank_text_contradicts_nothing() -> None:

@@ -46,7 +46,8 @@ ROOMS: Mapping[str, Room] = {
     "cache": Room("wire errors", "msgspec"),
     "upstream": Room("wire errors observe.counters"),
     "serving": Room("cache upstream wire errors observe.counters", "msgspec"),
-    "worker": Room(f"serving cache upstream wire config {LEAVES}", "uvloop msgspec"),
+    "snapshotting": Room("cache wire link errors"),
+    "worker": Room(f"snapshotting serving cache upstream wire config {LEAVES}", "uvloop msgspec"),
     # What a person wrote, and the host.
     "config": Room("errors", "msgspec"),
     "config_file": Room("config errors", "msgspec yaml"),
@@ -57,12 +58,11 @@ ROOMS: Mapping[str, Room] = {
     "observe.pages": Room("observe.metrics observe.counters errors", "prometheus_client starlette uvicorn"),
     "sockets": Room("config errors"),
     "trust": Room("config errors"),
+    "snapshot_file": Room("link", "msgspec"),
     "watching": Room("trust config errors hosts link node"),
     "following": Room(f"watching config {LEAVES}"),
     "workers": Room(f"config {LEAVES}"),
-    "supervisor": Room(
-        f"sockets following watching workers config config_file hosts node observe.metrics observe.pages {LEAVES}", "uvicorn"
-    ),
+    "supervisor": Room(f"sockets snapshot_file following watching workers config hosts node observe.pages {LEAVES}", "uvicorn"),
     "cli": Room("supervisor watching config config_file observe.metrics observe.pages node errors"),
     "__main__": Room("cli"),
 }
@@ -71,7 +71,7 @@ PURE = ("wire", "cache", "upstream.pipelining")
 """What decides is handed bytes and `now`: these rooms cannot wait, listen, read the clock, throw dice or write logs."""
 IMPURE = frozenset(("asyncio", "logging", "random", "select", "selectors", "socket", "ssl", "threading", "time"))
 
-DATA_PLANE = ("worker", "serving", "cache", "upstream", "wire")
+DATA_PLANE = ("worker", "snapshotting", "serving", "cache", "upstream", "wire")
 NEVER_IN_DATA_PLANE = frozenset(("dnslib", "prometheus_client", "rich", "starlette", "uvicorn", "yaml"))
 ROOMS_NEVER_IN_DATA_PLANE = ("node", "observe.metrics", "observe.pages")
 

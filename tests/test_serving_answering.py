@@ -340,37 +340,6 @@ def test_addresses_of_an_answer_from_memory_take_turns(kitchen: Kitchen) -> None
     assert len(firsts) == 3
 
 
-# -------------------------------------------------------------------------------------------------------- what is counted
-
-
-def test_each_response_is_counted_once_where_it_belongs(kitchen: Kitchen) -> None:
-    kitchen.pin(b"\1p\4test\0")
-    kitchen.take(octets_of("a.test.", "AAAA"))
-    kitchen.pass_time(0.004)
-    kitchen.take(octets_of("a.test.", "AAAA"), door=kitchen.tcp)
-    kitchen.upstream.settle(nxdomain("test."))
-    kitchen.taken(octets_of("a.test.", "AAAA"))
-    kitchen.taken(octets_of("p.test."), door=kitchen.tcp)
-    kitchen.taken(octets_of("p.test.", "AXFR"))
-    kitchen.take(octets_of("b.test.", "TXT"))
-    kitchen.pass_time(0.2)
-    kitchen.upstream.settle(refusal("REFUSED"))
-    kitchen.turn.end()
-    assert counted(kitchen.counts) == {
-        ("udp", "AAAA", "upstream", "NXDOMAIN"): 1,
-        ("tcp", "AAAA", "upstream", "NXDOMAIN"): 1,
-        ("udp", "AAAA", "answers", "NXDOMAIN"): 1,
-        ("tcp", "A", "hosts", "NOERROR"): 1,
-        ("udp", "other", "policy", "REFUSED"): 1,
-        ("udp", "TXT", "failure", "SERVFAIL"): 1,
-    }
-    assert observed(kitchen.counts, "upstream")[0] == [10e-6, 5e-3], "one asked 4 ms after the other"
-    assert observed(kitchen.counts, "upstream")[1] == pytest.approx(4000, abs=1)
-    assert observed(kitchen.counts, "failure")[1] == pytest.approx(200_000, abs=1)
-    for source in ("answers", "hosts", "policy"):
-        assert observed(kitchen.counts, source) == ([10e-6], 0)
-
-
 # -------------------------------------------------------------------------------------------------------------- no cycles
 
 ASKED = octets_of("a.test.", payload=1232)

@@ -48,6 +48,20 @@ def test_a_miss_then_from_memory_then_exact(host: str) -> None:
 
 
 @in_loop
+async def test_a_hit_of_an_answer_about_to_end_has_the_next_one_asked_for() -> None:
+    async with bench() as at:
+        client, octets = await at.client(), octets_of("a.test.")
+        at.kitchen.remember(octets)
+        at.kitchen.pass_time(53.5)
+        at.kitchen.taken(octets)
+        at.kitchen.pass_time(1.0)
+        assert rdatas(await client.ask(octets)) == ["192.0.2.1"]
+        assert counted(at.kitchen.counts)["tcp", "A", "exact", "NOERROR"] == 1
+        assert len(at.kitchen.upstream.waiting) == 1
+        assert at.kitchen.memory.exact.ending == []
+
+
+@in_loop
 async def test_answers_leave_as_they_are_ready_in_any_order() -> None:
     async with bench() as at:
         client = await at.client()
@@ -175,7 +189,8 @@ async def test_answers_too_late_to_send_make_room_for_the_next_questions() -> No
 
 @in_loop
 async def test_hundreds_of_queries_that_fail_at_once_in_one_write_are_all_answered() -> None:
-    async with bench(max_in_progress=0) as at:
+    async with bench(max_in_progress=1) as at:
+        at.kitchen.take(octets_of("slow.test."))
         client = await at.client()
         sent = [octets_of("a.test.", identity=number) for number in range(600)]
         await client.send(*sent)

@@ -336,3 +336,20 @@ def test_a_negative_answer_from_exact_counts_by_its_rcode() -> None:
         response = read(at.heard(client)[0], octets)
         assert (response.rcode(), extended_errors(response)) == (dns.rcode.NXDOMAIN, [])
         assert counted(at.kitchen.counts)["udp", "AAAA", "exact", "NXDOMAIN"] == 1
+
+
+def test_a_hit_of_an_answer_about_to_end_has_the_next_one_asked_for() -> None:
+    with bench() as at:
+        octets = octets_of("a.test.")
+        at.kitchen.remember(octets)
+        at.kitchen.pass_time(53.5)
+        at.kitchen.taken(octets)
+        client = at.client()
+        for _ in range(3):
+            at.kitchen.pass_time(1.0)
+            client.send(octets)
+            at.call()
+            assert rdatas(read(client.recv(65535), octets)) == ["192.0.2.1"]
+        assert counted(at.kitchen.counts)["udp", "A", "exact", "NOERROR"] == 3
+        assert at.kitchen.counts[counters.PREFETCHES] == len(at.kitchen.upstream.waiting) == 1
+        assert at.kitchen.memory.exact.ending == []

@@ -41,11 +41,12 @@ class TestFiles:
         found = trust.authorities(Config(zones=zones))
         assert found == {str(authority.file): authority.der}
 
-    def test_comments_in_any_encoding_and_keys_beside_the_certificates(
+    def test_each_certificate_once_without_comments_in_any_encoding_and_keys_beside_it(
         self, authority: Authority, another: Authority, tmp_path: Path
     ) -> None:
         key, _ = authority.server_files()
-        parts = [b"# F\xf5tan\xfas\xedtv\xe1ny\n", authority.file.read_bytes(), key.read_bytes(), another.file.read_bytes()]
+        once, more = authority.file.read_bytes(), another.file.read_bytes()
+        parts = [b"# F\xf5tan\xfas\xedtv\xe1ny\n", once, key.read_bytes(), more, once]
         bundle = tmp_path / "bundle.pem"
         bundle.write_bytes(b"\r\n".join(parts))
         assert trust.authorities(Config(zones=(zone(bundle),))) == {str(bundle): authority.der + another.der}

@@ -5,9 +5,9 @@ from collections.abc import Iterator
 import pytest
 
 from forwarder.upstream import connection, stream
+from forwarder.upstream.connection import HOPELESS, LOOK_AGAIN
 from forwarder.upstream.round_trip import FIRST_WAIT
 from forwarder.upstream.servers import Failed
-from forwarder.upstream.connection import HOPELESS, LOOK_AGAIN
 from forwarder.upstream.stream import BUSY, CHUNK, IDLE_TIMEOUT, MAX_CONNECTIONS, MAX_OPEN, STUCK
 from forwarder.upstream.unpredictable import Unpredictable
 from forwarder.upstream.waiting import TICK

@@ -1,12 +1,10 @@
 """TLS upstreams against real TLS servers of the standard library: what is trusted, what is said, what flows."""
 
-import logging
 import socket
 import ssl
 import struct
 import threading
 import time
-from collections.abc import Iterator
 from contextlib import suppress
 from types import TracebackType
 
@@ -14,11 +12,10 @@ import pytest
 
 from forwarder.config import Word, server_name
 from forwarder.config_file.values import value_for
-from forwarder.upstream.connection import LOOK_AGAIN
 from forwarder.upstream.network import Address, address_for
 from forwarder.upstream.servers import Failed
-from forwarder.upstream.stream import IDLE_TIMEOUT, StreamUpstream
-from forwarder.upstream.tls import QUIET_SECONDS, ServerIdentity, context_for
+from forwarder.upstream.stream import CHUNK, IDLE_TIMEOUT, STUCK, StreamUpstream
+from forwarder.upstream.tls import ServerIdentity, context_for
 from forwarder.wire.message import Query
 from tests.lab.authority import NAME, Authority
 from tests.lab.collector import garbage_after
@@ -29,7 +26,6 @@ from tests.test_upstream_network import (
     Asked,
     Scene,
     framed,
-    open_descriptors,
     query_for,
     question_of,
     response_to,
@@ -47,9 +43,10 @@ def answer_all(connection: ssl.SSLSocket) -> None:
 class Stage(Scene):
     """A scene with an upstream that trusts one authority, and expects one name."""
 
-    def __init__(self, address: Address, authority: Authority, name: str = NAME) -> None:
+    def __init__(self, address: Address, authority: Authority, *, trusted: bytes | None = None) -> None:
+        """`trusted`: this certificate in place of the authority's."""
         super().__init__()
-        self.identity = ServerIdentity(context_for(authority.der), address, name)
+        self.identity = ServerIdentity(context_for(trusted or authority.der), address, NAME)
         self.upstream = StreamUpstream(address, self.network, self.tally, wants_ad=False, identity=self.identity)
 
     def ask(self, query: Query | None = None, seconds: float = UNTIL) -> Asked:
@@ -87,18 +84,6 @@ class Stage(Scene):
 @pytest.fixture(scope="module")
 def authority(tmp_path_factory: pytest.TempPathFactory) -> Authority:
     return Authority(tmp_path_factory.mktemp("authority"))
-
-
-@pytest.fixture(scope="module")
-def another(tmp_path_factory: pytest.TempPathFactory) -> Authority:
-    """Nobody trusts it."""
-    return Authority(tmp_path_factory.mktemp("another"))
-
-
-@pytest.fixture
-def said(caplog: pytest.LogCaptureFixture) -> Iterator[pytest.LogCaptureFixture]:
-    with caplog.at_level(logging.WARNING):
-        yield caplog
 
 
 def limited(context: ssl.SSLContext, version: ssl.TLSVersion) -> ssl.SSLContext:
@@ -197,150 +182,24 @@ class TestAnswers:
             assert ({question_of(query) for query in found}, len({query[:2] for query in found})) == ({long.question}, 500)
 
 
-class TestRefusals:
-    """A server that does not prove to be who it should is asked nothing."""
+def test_a_handshake_far_away_is_waited_for(authority: Authority) -> None:
+    """Each of its steps is a sign of life: queries that come meanwhile dial no connections of their own."""
+    may_go_on = threading.Event()
 
-    @pytest.mark.parametrize(
-        ("kind", "mend"),
-        [
-            ("another name", "its certificate is not for dns.example.test: write a name behind @ that stands in"),
-            ("expired", "its certificate has expired: renew it there"),
-            ("not valid yet", "its certificate is not valid yet: set the clock"),
-            ("unknown authority", "nobody trusted here vouches for its certificate"),
-        ],
-    )
-    def test_a_wrong_certificate(
-        self, authority: Authority, another: Authority, said: pytest.LogCaptureFixture, kind: str, mend: str
-    ) -> None:
-        contexts = {
-            "another name": authority.server("dns.example.net"),
-            "expired": authority.server(valid_for=-1),
-            "not valid yet": authority.server(valid_for=100),
-            "unknown authority": another.server(),
-        }
-        with TlsPeer(contexts[kind], answer_all) as peer, Stage(peer.address, authority) as stage:
-            assert [stage.refused() for _ in range(3)] == [Failed.CERTIFICATE] * 3
-            (line,) = said.messages
-            assert line.startswith(f"forwarder: upstream {peer.address.text}@{NAME} is not used: {mend}")
-            assert stage.connections == 0
-        assert peer.secured == []  # no handshake was ended, and no query came before its end
+    def wait(_connection: socket.socket) -> None:
+        assert may_go_on.wait(HANG)
 
-    def test_one_that_signed_itself(self, authority: Authority, another: Authority) -> None:
-        """Trusted when its own certificate is what the operator trusts, else not."""
-        key, chain = another.server_files()
-        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-        context.load_cert_chain(chain, key)
-        with TlsPeer(context, answer_all) as peer, Stage(peer.address, authority) as stage:
-            assert stage.refused() is Failed.CERTIFICATE
-            own = ServerIdentity(context_for(ssl.PEM_cert_to_DER_cert(chain.read_text())), peer.address, NAME)
-            stage.upstream = StreamUpstream(peer.address, stage.network, stage.tally, wants_ad=False, identity=own)
-            stage.answered()
-
-    def test_a_server_of_an_old_version(self, authority: Authority, said: pytest.LogCaptureFixture) -> None:
-        context = authority.server()
-        context.set_ciphers("ALL:@SECLEVEL=0")
-        with pytest.warns(DeprecationWarning, match="TLSv1"):
-            context.minimum_version = ssl.TLSVersion.TLSv1
-        with pytest.warns(DeprecationWarning, match="TLSv1_1"):
-            context.maximum_version = ssl.TLSVersion.TLSv1_1
-        with TlsPeer(context, answer_all) as peer, Stage(peer.address, authority) as stage:
-            assert stage.refused() is Failed.NETWORK
-            assert peer.secured == []
-        assert "no TLS came about" in said.messages[0]
-
-    def test_a_server_without_tls(self, authority: Authority, said: pytest.LogCaptureFixture) -> None:
-        def talk_plainly(connection: socket.socket) -> None:
-            connection.recv(65535)
-            connection.sendall(framed(bytes(100)))
-            connection.recv(1)
-
-        with TlsPeer(authority.server(), answer_all, greet=talk_plainly) as peer, Stage(peer.address, authority) as stage:
-            assert [stage.refused(), stage.refused()] == [Failed.NETWORK] * 2
-        (line,) = said.messages
-        assert "does it serve DNS over TLS" in line
-
-    def test_the_name_in_the_subject_is_not_enough(self, authority: Authority) -> None:
-        """RFC 8310 section 8.1: subjectAltName alone counts."""
-        context = authority.server("hostmaster@example.test", common_name=NAME)
-        with TlsPeer(context, answer_all) as peer, Stage(peer.address, authority) as stage:
-            assert stage.refused() is Failed.CERTIFICATE
-
-    def test_what_is_no_certificate_is_an_error(self) -> None:
-        with pytest.raises(ssl.SSLError):
-            context_for(b"none")
-
-
-def error_for(reason: str) -> ssl.SSLError:
-    error = ssl.SSLError(1, reason)
-    error.reason = reason
-    return error
-
-
-class TestComplaints:
-    def test_said_again_when_it_was_well_meanwhile(self, authority: Authority, said: pytest.LogCaptureFixture) -> None:
-        wrong = error_for("WRONG")
-        with TlsPeer(authority.server(), answer_all) as peer, Stage(peer.address, authority) as stage:
-            stage.identity.failed(wrong, 100.0)
-            stage.identity.failed(wrong, 1000.0)
-            assert len(said.messages) == 1
-            stage.answered()
-            stage.identity.failed(wrong, 2000.0)
-            assert len(said.messages) == 2
-
-    def test_something_else_is_said_but_not_at_once(self, authority: Authority, said: pytest.LogCaptureFixture) -> None:
-        """One name, two servers, each wrong in its own way."""
-        identity = ServerIdentity(context_for(authority.der), address_for("192.0.2.1", 853), NAME)
-        for number in range(100):
-            identity.failed(error_for(f"WAY_{number % 2}"), 100.0)
-        assert len(said.messages) == 1
-        identity.failed(error_for("WAY_1"), 100.0 + QUIET_SECONDS)
-        assert "WAY_1" in said.messages[1]
-
-
-class TestHandshakesThatEndBadly:
-    def test_reset(self, authority: Authority, said: pytest.LogCaptureFixture) -> None:
-        def reset(connection: socket.socket) -> None:
-            connection.recv(1)
-            connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
-            connection.close()
-
-        with TlsPeer(authority.server(), answer_all, greet=reset) as peer, Stage(peer.address, authority) as stage:
-            assert stage.refused() is Failed.NETWORK
-        assert not said.messages  # as a refused TCP connection is not: the counters have it
-
-    def test_closed(self, authority: Authority) -> None:
-        def close(connection: socket.socket) -> None:
-            connection.recv(65535)
-            connection.close()
-
-        with TlsPeer(authority.server(), answer_all, greet=close) as peer, Stage(peer.address, authority) as stage:
-            assert stage.refused() is Failed.NETWORK
-
-    def test_silence_ends_when_the_query_does(self, authority: Authority) -> None:
-        """And nothing of the query was on the wire: what came is a ClientHello."""
-        heard: list[bytes] = []
-        has_heard, is_over = threading.Event(), threading.Event()
-
-        def listen(connection: socket.socket) -> None:
-            heard.append(connection.recv(65535))
-            has_heard.set()
-            is_over.wait(HANG)
-
-        with TlsPeer(authority.server(), answer_all, greet=listen) as peer, Stage(peer.address, authority) as stage:
-            before = open_descriptors()
-            asked = stage.ask(query_for("secret.example.com"), 0.4)
-            stage.end_turn()
-            stage.serve_until(has_heard)
-            assert stage.is_quiet()  # it waits for the server, not for room to write
-            stage.pass_time(0.5)
-            assert asked.failed is Failed.TIMEOUT
-            assert stage.connections == 0
-            asked.abandon()
-            stage.pass_time(LOOK_AGAIN)
-            assert open_descriptors() <= before + 1  # the other side's
-            assert heard[0][0] == 0x16  # a handshake record, RFC 8446 section 5.1
-            assert b"secret" not in heard[0]
-            is_over.set()
+    with TlsPeer(authority.server(), answer_all, greet=wait) as peer, Stage(peer.address, authority) as stage:
+        asked = [stage.ask() for _ in range(CHUNK)]  # they share one choice of connection; the next is another
+        stage.now += STUCK * 0.9
+        stage.serve()
+        stage.now += STUCK * 0.6
+        stage.network.turn.begin()
+        asked.append(stage.ask())
+        assert stage.connections == 1
+        may_go_on.set()
+        stage.serve_until_over(*asked)
+        assert [one.address for one in asked] == [ADDRESS] * (CHUNK + 1)
 
 
 class TestEnds:
@@ -359,19 +218,25 @@ class TestEnds:
                     stage.serve()
                 assert peer.dialled == number + 1
 
-    @pytest.mark.parametrize("last", [b"", bytes(100)], ids=["the end", "octets that are no records"])
-    def test_lost_with_a_query_outstanding(self, authority: Authority, last: bytes) -> None:
-        def answer_once(connection: ssl.SSLSocket) -> None:
+    def test_lost_with_a_query_outstanding(self, authority: Authority) -> None:
+        def answer_one_and_leave(connection: ssl.SSLSocket) -> None:
             connection.sendall(framed(response_to(receive(connection))))
             receive(connection)
-            with socket.socket(fileno=connection.detach()) as bare:
-                bare.sendall(last)
-                bare.shutdown(socket.SHUT_WR)
-                bare.recv(1)
+            connection.close()
 
-        with TlsPeer(authority.server(), answer_once) as peer, Stage(peer.address, authority) as stage:
+        with TlsPeer(authority.server(), answer_one_and_leave) as peer, Stage(peer.address, authority) as stage:
             stage.answered()
             assert stage.refused() is Failed.LOST
+
+    def test_octets_that_are_no_records(self, authority: Authority) -> None:
+        def talk_nonsense(connection: ssl.SSLSocket) -> None:
+            receive(connection)
+            with socket.socket(fileno=connection.detach()) as bare:
+                bare.sendall(bytes(100))
+                bare.recv(1)
+
+        with TlsPeer(authority.server(), talk_nonsense) as peer, Stage(peer.address, authority) as stage:
+            assert stage.refused() is Failed.NETWORK
 
     def test_nothing_is_left_for_the_collector(self, authority: Authority) -> None:
         with TlsPeer(authority.server(), answer_all) as peer, Stage(peer.address, authority) as stage:

@@ -256,3 +256,10 @@ def test_whatever_was_kept_of_a_mutated_response_fits(
 def test_no_opt_for_those_who_sent_none() -> None:
     assert response_opt(query("q.example. A"), 1232) == b""
     assert response_opt(query("q.example. A", edns=(0x8000, 4096)), 1232) == opt_record(1232, do=True)
+
+
+def test_opt_tells_why_to_those_who_sent_one() -> None:
+    why = ExtendedError.STALE_ANSWER
+    assert response_opt(query("q.example. A"), 1232, why) == b""
+    told = response_opt(query("q.example. A", edns=(0, 4096)), 1400, why)
+    assert told == opt_record(1400, options=b"\0\x0f\0\2\0\3")

@@ -10,7 +10,7 @@ from msgspec.structs import replace
 from forwarder.errors import WireError
 from forwarder.wire.edns import opt_record
 from forwarder.wire.message import Match, match_for
-from forwarder.wire.records import Kind, Response, failure_response, parse_response, with_ttls_capped
+from forwarder.wire.records import Kind, Response, failure_response, parse_response, with_ttls_capped, with_ttls_set
 from tests.lab.messages import (
     TO_QNAME,
     parsed,
@@ -89,3 +89,14 @@ def test_ttls_are_capped_and_the_top_bit_is_a_large_one(ttls: list[int], most: i
 def test_capping_never_makes_the_largest_ttl_larger(most: int) -> None:
     found = parsed(response("q.example. A", "q.example. 60 IN A 192.0.2.1"), "q.example. A")
     assert with_ttls_capped(found, most).most_ttl == min(60, most)
+
+
+@given(st.lists(st.integers(0, 0xFFFFFFFF), min_size=1, max_size=5), st.integers(0, 0x7FFFFFFF))
+def test_ttls_are_set_whatever_they_were_and_nothing_else_changes(ttls: list[int], ttl: int) -> None:
+    answers = b"".join(raw_record(TO_QNAME, 1, bytes(4), each) for each in ttls)
+    found = parse_response(raw_message(NAME + b"\0\1\0\1", (len(ttls), 0, 0), answers), NAME, 1, do=False)
+    alike = b"".join(raw_record(TO_QNAME, 1, bytes(4), ttl) for _ in ttls)
+    assert with_ttls_set(found, ttl) == parse_response(
+        raw_message(NAME + b"\0\1\0\1", (len(ttls), 0, 0), alike), NAME, 1, do=False
+    )
+    assert [found.least_ttl, found.most_ttl] == [min(ttls), max(ttls)]

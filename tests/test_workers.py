@@ -36,6 +36,9 @@ while True:
                 for row in order.row_numbers().values():
                     slots[counters.upstream_row(row) + counters.MISMATCHED_IN_ROW] += 1
             elif not (patient and isinstance(order, link.Drain)):
+                if isinstance(order, link.Drain):
+                    supervisor.send(link.written(link.SnapshotRead(1, "")))
+                    supervisor.send(link.written(link.SnapshotWritten(2, "")))
                 sys.exit(0)
         else:
             said, client = ready.recvfrom(512)
@@ -60,6 +63,7 @@ class Bench:
     door: socket.socket
     slots: memoryview
     said: list[str]
+    reports: list[link.SnapshotRead | link.SnapshotWritten]
     served: int = 0
     gave_up: bool = False
 
@@ -104,6 +108,9 @@ async def bench(*program: str) -> AsyncIterator[Bench]:
     def on_serving() -> None:
         made[0].served += 1
 
+    def on_report(report: link.SnapshotRead | link.SnapshotWritten) -> None:
+        made[0].reports.append(report)
+
     def on_giving_up() -> None:
         made[0].gave_up = True
 
@@ -114,9 +121,10 @@ async def bench(*program: str) -> AsyncIterator[Bench]:
         begin=lambda: begin,
         say=said.append,
         on_serving=on_serving,
+        on_report=on_report,
         on_giving_up=on_giving_up,
     )
-    made.append(Bench(workers.Worker(0, surroundings), door, slots, said))
+    made.append(Bench(workers.Worker(0, surroundings), door, slots, said, []))
     made[0].worker.start()
     try:
         yield made[0]
@@ -249,13 +257,17 @@ def test_a_worker_that_does_not_read_is_told_later() -> None:
 def test_drained_it_leaves_and_has_no_successor() -> None:
     async def test(one: Bench) -> None:
         await one.serving(1)
+        pid = one.worker.pid
+        assert pid is not None
         one.worker.drain()
+        os.waitid(os.P_PID, pid, os.WEXITED | os.WNOWAIT)  # noqa: ASYNC222 - so that its end and its words are found at once
         async with asyncio.timeout(SECONDS):
             await one.worker.gone.wait()
         assert one.worker.pid is None
         assert not one.worker.serving
         assert one.worker.restarts == 0
         assert one.said == []
+        assert one.reports == [link.SnapshotRead(1, ""), link.SnapshotWritten(2, "")], "its last words were heard"
 
     run(test)
 

@@ -106,6 +106,18 @@ class AnswerCache:
             self._entries.remove(known)
         return response
 
+    def kept(self) -> list[Answer]:
+        """Everything known, whether it is still of use or not, the oldest first."""
+        return list(self._entries.entries.values())
+
+    def restore(self, key: bytes, response: Response, limits: Limits, stored_at: float) -> bool:
+        """Whether a response of former times is kept as of then: not where something newer is known."""
+        known = self._entries.entries
+        if key in known:
+            return False
+        self.put(key, response, limits, stored_at)
+        return key in known
+
     def clear(self) -> None:
         """Forget everything."""
         self._entries.clear()

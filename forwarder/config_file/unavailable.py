@@ -13,7 +13,6 @@ REFUSED: dict[str, tuple[tuple[object, ...], str]] = {
     "listen.workers": ((1,), "there is one worker: write 1"),
     "zones[].on_failure": (("servfail",), "write servfail"),
     "zones[].drop_aaaa": ((False,), "write false"),
-    "cache.snapshot": ((None,), "write none: the cache begins empty"),
     "observe.query_log": (("off",), "write off: no query is logged"),
     "observe.query_log_file": ((None,), "no query is logged, leave it out"),
     "observe.coredns_names": ((False,), "write false, and use the names at /metrics"),

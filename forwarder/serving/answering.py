@@ -32,7 +32,7 @@ from forwarder.wire.records import Response
 
 MARGIN = 0.05
 """Seconds before the deadline by which the asking ends, so that a failure leaves in time though the host be busy."""
-FAILING_TAKES = 0.0001
+FAILING_TAKES = 0.0002
 """Seconds, with room to spare, that it takes to fail a question: thousands that came together and fail together must all do so
 before the deadline."""
 HINFO = int(Qtype.HINFO)
@@ -213,19 +213,16 @@ class Answering:
 
     def _ask_behind(self, query: Query, now: float) -> bool:
         """Whether the question is begun in the background."""
-        asker = Asker(query, NOBODY, None, now, None, is_waiting=False)
+        asker = Asker(query, NOBODY, None, now, is_waiting=False)
         is_begun = self._coalescing.begin(asker)
         if is_begun:
             step(self.after_asking(asker))
         return is_begun
 
     def _ask_ahead(self, answer: Answer, now: float) -> None:
-        """Ask for an answer's successor, once, where none is on its way and the upstream's budget allows."""
-        key = answer.key
-        query = query_for_key(key)
+        """Ask for an answer's successor, once, where the upstream's budget allows."""
+        query = query_for_key(answer.key)
         zone = self.zones.for_name(query.name)
-        if self._coalescing.asked_first(key) is not None or self.memory.failures.known(key, zone.recoveries, now) is not None:
-            return
         if zone.may_ask_ahead(now) and self._ask_behind(query, now):
             answer.is_asked_ahead = True
             self.counts[PREFETCHES] += 1
@@ -236,9 +233,12 @@ class Answering:
         return until if is_free else min(until, first.received_at + self._terms.client_response_timer)
 
     def _remembered(self, query: Query, unanswered: Unanswered, zone: Zone) -> Outcome:
-        """What to tell of a question that nobody answered: a stale answer where there is one, else why."""
+        """What to tell of a question that nobody answered: a stale answer where there is one, else why.
+
+        What upstreams came to that were replaced meanwhile says nothing of those asked now.
+        """
         now = self._turn.now
-        if unanswered is not NOBODY_CONFIGURED:
+        if unanswered is not NOBODY_CONFIGURED and zone is self.zones.for_name(query.name):
             text, timed_out = unanswered.text, unanswered.timed_out
             self.memory.failures.put(query.key, text, zone.recoveries, now, timed_out=timed_out)
         return self.memory.answers.stale(query.key, self._terms.limits[zone.number], now) or unanswered

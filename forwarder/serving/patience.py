@@ -60,7 +60,8 @@ class ClientResponseTimer:
         self._known = known
         self._tell = tell
 
-    def look(self, now: float) -> None:
+    def look(self, now: float) -> int:
         """It is due."""
         self._first.is_timed = False
         self._tell(self._first, self._known, now)
+        return 1

@@ -22,7 +22,7 @@ class Unanswered:
     error: ExtendedError
     text: str
     timed_out: bool = False
-    """Whether nobody said anything."""
+    """Whether nobody said anything of use: it says nothing about the question, and is forgotten when an upstream comes back."""
 
 
 NOBODY_UP = Unanswered(ExtendedError.NO_REACHABLE_AUTHORITY, "every upstream is down", timed_out=True)
@@ -92,7 +92,7 @@ def reason_for(upstream: str, outcome: Response | Failed, before: Unanswered) ->
         case Failed.NETWORK | Failed.LOST:
             return Unanswered(ExtendedError.NETWORK_ERROR, f"cannot reach {upstream}", timed_out=True)
         case Failed.CERTIFICATE:
-            return Unanswered(ExtendedError.NETWORK_ERROR, f"no valid certificate from {upstream}")
+            return Unanswered(ExtendedError.NETWORK_ERROR, f"no valid certificate from {upstream}", timed_out=True)
         case Failed.MALFORMED:
             return Unanswered(ExtendedError.INVALID_DATA, f"malformed response from {upstream}")
         case Failed.EXHAUSTED:

@@ -74,16 +74,17 @@ class Sent(Exchange):
         self.question = question
         self.sent_at = now
 
-    def look(self, now: float) -> None:
+    def look(self, now: float) -> int:
         """It is late, unless the connection is lively: then its turn is yet to come."""
         connection, sent_at = self.connection, self.sent_at
         is_lively = connection.heard_at > sent_at and now - connection.heard_at < LIVELY
         if is_lively and now - sent_at < FIRST_WAIT - 2 * TICK:
             self.due = now + LIVELY + TICK
-            return
+            return 1
         if not is_lively:
             connection.distrust_since(sent_at)
         self.give_up()
+        return 1
 
     def abandon(self) -> None:
         """Nobody waits any more. Its ID stays taken until the response comes: the server is still busy with it."""
@@ -161,7 +162,7 @@ class Connection:
         if look_at < self.due:
             self._network.timers.watch(self, look_at)
 
-    def look(self, now: float) -> None:
+    def look(self, now: float) -> int:
         """Tell the queries that are late, and be looked at again when the next is; close when all were abandoned."""
         self.due = math.inf
         left = AT_ONCE
@@ -171,8 +172,11 @@ class Connection:
                 left -= 1
                 if not left:
                     break
-        if not self._is_open or not self.load:
-            return
+        if self._is_open and self.load:
+            self._look_again(now)
+        return AT_ONCE - left
+
+    def _look_again(self, now: float) -> None:
         dues = [sent.due for sent in self.pipeline.outstanding.values() if sent.coroutine is not None]
         if not dues and (self.is_retired or now - self.heard_at > HOPELESS):
             self._end()
@@ -201,7 +205,8 @@ class Connection:
             self._read()
 
     def _has_shaken_hands(self, tls: TlsSocket) -> bool:
-        found = tls.handshake(self._network.turn.now)
+        self.heard_at = self._network.turn.now  # each step is a sign of life: a handshake far away takes longer than STUCK
+        found = tls.handshake(self.heard_at)
         if isinstance(found, Failed):
             self._die(found)
         elif found and found != self._watched:

@@ -85,17 +85,18 @@ class Probe:
         """The upstream is suspect, or said something while it was down: probe it when its health says so."""
         self._network.timers.watch(self, server.health.probe_at)
 
-    def look(self, now: float) -> None:
+    def look(self, now: float) -> int:
         """It is time."""
         server = self._server
         if server.has_left or self._is_looking:
-            return
+            return 1
         if not server.budget.take(now):
             self._network.timers.watch(self, now + NO_TOKEN_WAIT)
         elif server.is_looped:
             step(self.look_for_loop())
         elif not server.health.is_up or server.health.is_suspect:
             step(self._look_for_life())
+        return 1
 
     def came_back(self) -> None:
         """The marked query reached us."""
@@ -116,7 +117,7 @@ class Probe:
             server.loops(is_looped=False)
         if server.is_looped:
             self._network.timers.watch(self, self._network.turn.now + LOOP_REST)
-        elif not server.health.is_up:
+        elif not server.health.is_up or server.health.is_suspect:
             self.on_trouble(server)
 
     async def _look_for_life(self) -> None:

@@ -97,6 +97,7 @@ class StreamUpstream:
     def gone(self, connection: Connection) -> None:
         """A connection takes no more."""
         self.credit = 0
+        self._chosen = None
         if connection in self._connections:
             self._connections.remove(connection)
             self._tally.connections(len(self._connections))

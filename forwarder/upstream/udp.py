@@ -83,8 +83,8 @@ class UdpUpstream:
             self._watch(self, until)
         return carrier
 
-    def look(self, now: float) -> None:
-        """Give up the queries that are due, and be looked at again when the next is."""
+    def look(self, now: float) -> int:
+        """Tell the queries that are late, and be looked at again when the next is."""
         self.due = math.inf
         left = AT_ONCE
         for carrier in list(self._open):
@@ -96,6 +96,7 @@ class UdpUpstream:
         following = min([carrier.due for carrier in self._open if carrier.coroutine is not None], default=math.inf)
         if following < self.due:
             self._watch(self, following)
+        return AT_ONCE - left
 
     def accepts(self, message: bytes, found: Match, question: bytes) -> bytes | None:
         """The message, if it is the response that is waited for, in a form that can be parsed."""

@@ -19,6 +19,7 @@ from forwarder.observe import counters
 from forwarder.serving.answering import Answering, Memory
 from forwarder.serving.coalescing import Coalescing
 from forwarder.serving.responding import Responding, Terms
+from forwarder.upstream.asking import Unanswered
 from forwarder.upstream.network import Network
 from forwarder.upstream.probing import Probing
 from forwarder.upstream.readiness import Readiness
@@ -87,8 +88,9 @@ class FakeUpstream:
         """Those not answered yet."""
         self.defect: Exception | None = None
 
-    def exchange(self, query: Query, until: float, *, edns: bool = True) -> Asked:  # noqa: ARG002 - a real one needs it
-        """One attempt, ended by `settle`."""
+    def exchange(self, query: Query, until: float, *, edns: bool = True, apart: bool = False) -> Asked:
+        """One attempt, ended by `settle`; however it is to be sent."""
+        del edns, apart
         self.asked.append((query, until))
         if self.defect is not None:
             raise self.defect
@@ -120,13 +122,30 @@ def said(question: Query, behaviour: Behaviour) -> Response:
 class KitchenZone(Zone):
     """A zone whose upstreams are down, have come back, or have nothing to spare when the test says so."""
 
-    __slots__ = ("budget", "times_recovered")
+    __slots__ = ("_is_down", "budget", "times_recovered", "untils")
 
     def __init__(self, number: int, servers: list[Server], network: Network) -> None:
+        self._is_down = False
         super().__init__(number, servers, network)
         self.times_recovered = 0
         self.budget = 1000
         """Questions that may still be asked ahead."""
+        self.untils: list[float] = []
+        """Until when each question might be asked that came here."""
+
+    def put(self, *, down: bool) -> None:
+        """All its upstreams are down from now on, or none."""
+        self._is_down = down
+        self.review()
+
+    def review(self) -> None:
+        """Whatever its upstreams did, it is as the test said."""
+        self.is_down = self._is_down
+
+    async def ask(self, query: Query, until: float) -> Response | Unanswered:
+        """As ever."""
+        self.untils.append(until)
+        return await super().ask(query, until)
 
     @property
     def recoveries(self) -> int:
@@ -152,16 +171,16 @@ class Kitchen:
         failures = Failures(1 << 20, FAILURE_TTL, MAX_FAILURE_TTL)
         self.memory = Memory(ExactCache(1 << 20), PinnedNames(), AnswerCache(1 << 20), failures)
         self.coalescing = Coalescing(max_in_progress)
-        network = Network(Readiness(self.turn), self.timers, self.turn, Unpredictable())
+        self.network = Network(Readiness(self.turn), self.timers, self.turn, Unpredictable())
         server = Server(self.upstream.name, (self.upstream,), Tally(self.counts, 0, self.turn), self.turn.now)
-        self.zone = KitchenZone(0, [server], network)
-        limits = Limits(max_ttl=3600, max_negative_ttl=30, maximum_stale_timer=MAXIMUM_STALE_TIMER)
+        self.zone = KitchenZone(0, [server], self.network)
+        self.limits = Limits(max_ttl=3600, max_negative_ttl=30, maximum_stale_timer=MAXIMUM_STALE_TIMER)
         terms = Terms(
-            DEADLINE, CLIENT_RESPONSE_TIMER, FAILURE_RECHECK_TIMER, STALE_ANSWER_TTL, prefetch, MAX_UDP_SIZE, {0: limits}
+            DEADLINE, CLIENT_RESPONSE_TIMER, FAILURE_RECHECK_TIMER, STALE_ANSWER_TTL, prefetch, MAX_UDP_SIZE, {0: self.limits}
         )  # fmt: skip
         responding = Responding(terms, self.counts, self.turn)
         zones = Zones({ROOT: self.zone}, self.zone)
-        self.answering = Answering(self.memory, self.coalescing, zones, responding, Probing(network), self.timers)
+        self.answering = Answering(self.memory, self.coalescing, zones, responding, Probing(self.network), self.timers)
         self.udp = FakeDoor()
         self.tcp = FakeDoor(is_stream=True)
 

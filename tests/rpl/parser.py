@@ -20,6 +20,7 @@ from tests.rpl.statements import (
     Has,
     Hears,
     Metric,
+    Ports,
     Record,
     Replies,
     Reply,
@@ -109,6 +110,10 @@ def _about_upstream(words: Words, number: int) -> Statement:
         case "gets":
             return Gets(*at, None if words.accept("nothing") else _named(words))
         case "got":
+            if words.accept("queries from"):
+                count = words.counts()
+                words.one_of("port", "ports")
+                return Ports(*at, _selected(words), count)
             count = words.counts()
             words.one_of("query", "queries")
             return Got(*at, _selected(words), count)

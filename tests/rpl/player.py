@@ -39,8 +39,10 @@ from tests.rpl.statements import (
     Has,
     Hears,
     Metric,
+    Ports,
     Replies,
     Scenario,
+    Selector,
     Standing,
     Statement,
     TimePasses,
@@ -50,7 +52,7 @@ from tests.rpl.upstreams import Arrived, ScenarioUpstream
 from tests.rpl.virtual import START, VirtualLoop
 
 AFTERMATH = 1.5
-"""Seconds beyond the deadline before the end is checked: gauges are written every second."""
+"""Seconds beyond the deadline before the end is checked: gauges are written every second, probes end before."""
 ROUNDING = 1e-6
 """Seconds: virtual time is a sum of floats."""
 
@@ -96,25 +98,45 @@ class Player:
     def play(self) -> str:
         """The whole scenario and its end; what is wrong, with the trace, or nothing."""
         for statement in self._scenario.statements:
-            problem = self._done(statement)
-            self._loop.settle()
+            problem = self._asked(statement) if isinstance(statement, Asks) else self._done(statement)
             if problem:
-                return self.told(f":{statement.line}: {statement.text}", problem)
+                told = self.told(f":{statement.line}: {statement.text}", problem)
+                self._wind_down()
+                return told
         problem = next(self._at_end(), "")
         return self.told(", at its end", problem) if problem else ""
+
+    def _wind_down(self) -> None:
+        """Let everything end that is in progress, and close what is idle."""
+        self._loop.pass_time(self._config.answering.deadline + AFTERMATH)
+        self._clients.close()
+        for upstream in self._upstreams.values():
+            upstream.close()
+        self._worker.ask_these(link.Upstreams([link.ZoneUpstreams(zone.zone, []) for zone in self._config.zones]))
+        self._loop.pass_time(AFTERMATH)
 
     def told(self, where: str, problem: str) -> str:
         """What is wrong, where, and what happened before."""
         return "\n".join([f"{self._scenario.file}{where}", f"    {problem}", "what happened:", *self.trace])
 
+    def _asked(self, asks: Asks) -> str:
+        """Send queries, and serve none: those on neighbouring lines arrive together."""
+        for _ in range(asks.clients):
+            self._clients.ask(asks)
+        return ""
+
     def _done(self, statement: Statement) -> str:
+        """Serve what was asked, do what the statement says and all that follows from it; what is wrong, if anything is."""
+        self._loop.settle()
+        problem = self._problem(statement)
+        self._loop.settle()
+        return problem
+
+    def _problem(self, statement: Statement) -> str:
         """Do what the statement says; what is wrong, if anything is."""
         match statement:
             case TimePasses(seconds=seconds):
                 self._loop.pass_time(seconds)
-            case Asks(clients=number):
-                for _ in range(number):
-                    self._clients.ask(statement)
             case Hears():
                 return next((problem for _ in range(statement.clients) for problem in self._heard(statement)), "")
             case Standing(upstream=number, selector=selector, reply=reply):
@@ -139,7 +161,10 @@ class Player:
         """Compare a number of things."""
         match statement:
             case Got(upstream=number, selector=selector, count=expected):
-                found: float | None = sum(arrived.matches(selector) for arrived in self._upstreams[number].arrived)
+                found: float | None = sum(arrived.is_meant(selector) for arrived in self._upstreams[number].arrived)
+            case Ports(upstream=number, selector=selector, count=expected):
+                meant = (arrived for arrived in self._upstreams[number].arrived if arrived.is_meant(selector))
+                found = len({arrived.received.port for arrived in meant})
             case Has(upstream=number, count=expected):
                 found = self._upstreams[number].connections
             case Metric(name=name, labels=labels, value=expected):
@@ -154,14 +179,18 @@ class Player:
         return "" if found in expected else f"it is {found:g}, not {expected}"
 
     def _gets(self, statement: Gets, upstream: ScenarioUpstream) -> str:
-        waiting = [arrived for arrived in upstream.arrived if not arrived.looked_at]
+        waiting = [
+            arrived
+            for arrived in upstream.arrived
+            if not arrived.looked_at and arrived.is_meant(statement.selector or Selector())
+        ]
         if statement.selector is None:
             return f"it got {waiting[0]}" if waiting else ""
-        found = next((arrived for arrived in waiting if arrived.matches(statement.selector)), None)
-        if found is None:
-            return f"it got {', '.join(map(str, waiting)) or 'nothing'} that was not looked at yet"
-        found.looked_at = True
-        self._looked_at = found
+        if not waiting:
+            others = [str(arrived) for arrived in upstream.arrived if not arrived.looked_at]
+            return f"it got {', '.join(others) or 'nothing'} that was not looked at yet"
+        waiting[0].looked_at = True
+        self._looked_at = waiting[0]
         return ""
 
     def _heard(self, statement: Hears) -> Iterator[str]:
@@ -203,11 +232,7 @@ class Player:
                 yield f"{name} is {value:g}"
         if garbage := _garbage():
             yield f"only the collector finds {garbage[:5]}"
-        self._clients.close()
-        for upstream in self._upstreams.values():
-            upstream.close()
-        self._worker.ask_these(self._told)
-        self._loop.settle()
+        self._wind_down()
         if left := _descriptors() - self._descriptors:
             yield f"left open: {sorted(left)}"
 

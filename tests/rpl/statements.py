@@ -115,6 +115,15 @@ class Got(Statement):
 
 
 @dataclass(frozen=True, slots=True)
+class Ports(Statement):
+    """How many source ports such queries came from since counting started."""
+
+    upstream: int
+    selector: Selector
+    count: Range
+
+
+@dataclass(frozen=True, slots=True)
 class Has(Statement):
     """How many connections are open to the upstream."""
 

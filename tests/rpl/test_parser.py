@@ -14,6 +14,7 @@ from tests.rpl.statements import (
     Has,
     Hears,
     Metric,
+    Ports,
     Record,
     Replies,
     Reply,
@@ -115,6 +116,8 @@ def test_counts() -> None:
     assert statement(line) == Got(*at(line), 1, Selector("A", "www.example.com.", "tcp"), Range(2, 4))
     line = "upstream 1 got 1 query"
     assert statement(line) == Got(*at(line), 1, Selector(), ONE)
+    line = "upstream 1 got queries from 2..3 ports over UDP"
+    assert statement(line) == Ports(*at(line), 1, Selector(transport="udp"), Range(2, 3))
     line = "upstream 2 has 1 connection"
     assert statement(line) == Has(*at(line), 2, ONE)
     line = "counting starts again"

@@ -49,6 +49,7 @@ def test_nothing_is_wrong_with_what_is_right() -> None:
         ("upstream 1 gets nothing", "it got A "),
         ("upstream 1 gets AAAA www.example.com", "that was not looked at yet"),
         ("upstream 1 got 0 queries", "it is 1, not 0"),
+        ("upstream 1 got queries from 2 ports", "it is 1, not 2"),
         ("upstream 1 has 1 connection", "it is 0, not 1"),
         ("upstream 1 replies SERVFAIL", "no query was looked at before"),
         ("metric forwarder_coalesced_total is 1", "it is 0, not 1"),

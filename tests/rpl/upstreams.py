@@ -30,6 +30,8 @@ LARGEST = 65535
 SHOWN = 4
 """Records of a message that the trace shows."""
 
+OF_OUR_OWN = frozenset(("SOA", "HINFO"))
+"""Types of the daemon's own probes: is an upstream alive, does one lead back to us."""
 OF_CLIENTS = frozenset((8, 10))
 """Options that a client sends for us alone: ECS (RFC 7871), where nobody configured it, and the cookie (RFC 7873)."""
 
@@ -53,6 +55,10 @@ class Arrived:
             and selector.transport in {"", received.transport}
             and selector.edns in {None, received.has_opt}
         )
+
+    def is_meant(self, selector: Selector) -> bool:
+        """Whether a scenario that looks at queries means this one: what the daemon asks for itself only by its type."""
+        return self.matches(selector) and (bool(selector.rtype) or self.received.qtype not in OF_OUR_OWN)
 
     def __str__(self) -> str:
         received = self.received

@@ -13,7 +13,25 @@ _WORD = re.compile(r'"[^"]*"|\S+')
 """A text in quotes is one word and keeps them."""
 _COUNT = re.compile(r"\d+")
 TYPES = frozenset(
-    ["A", "AAAA", "CNAME", "DNAME", "PTR", "SRV", "TXT", "HTTPS", "SVCB", "MX", "NS", "SOA", "ANY", "AXFR", "IXFR", "RRSIG"]
+    [
+        "A",
+        "AAAA",
+        "CNAME",
+        "DNAME",
+        "PTR",
+        "SRV",
+        "TXT",
+        "HTTPS",
+        "SVCB",
+        "MX",
+        "NS",
+        "SOA",
+        "HINFO",
+        "ANY",
+        "AXFR",
+        "IXFR",
+        "RRSIG",
+    ]
 )
 """Types a scenario may name; one that is not here is a misspelt word."""
 RCODES = ("NOERROR", "FORMERR", "SERVFAIL", "NXDOMAIN", "NOTIMP", "REFUSED", "BADVERS")
