@@ -128,6 +128,7 @@ class Attempts:
             if self._hedges:
                 server.legs[send.leg].round_trip.took_among_equals(now - attempt.sent_at)
             server.learn_dialect(now, edns=send.edns, was_refused=send.server in self._refused)
+            self._ruled_out.add(send.server)  # should its denial wait, it has said all it knows
             return True
         if outcome is Failed.TIMEOUT:
             attempt.is_late = True
