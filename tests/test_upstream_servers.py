@@ -6,7 +6,7 @@ is awaited or abandoned, and nothing else is.
 
 import logging
 import math
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 
 import pytest
 
@@ -57,11 +57,19 @@ class Said(Waiting):
         self.is_open = True
         self._leg = leg
 
+    def __await__(self) -> Generator[Waiting, None, Response | Failed]:
+        yield self
+        if isinstance(self._value, Exception):
+            raise self._value
+        heard: Response | Failed = self._value
+        return heard
+
     def give_up(self) -> None:
         self.due = math.inf
         self.hear(Failed.TIMEOUT)
 
-    def hear(self, outcome: Response | Failed) -> None:
+    def hear(self, outcome: Response | Failed | Exception) -> None:
+        """Tell whoever waits; an exception is raised there."""
         if self.is_open:
             assert self.coroutine is not None, "what is open is awaited"
             if outcome not in OPEN:
