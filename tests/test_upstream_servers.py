@@ -40,9 +40,10 @@ class Speech:
         self._said = said
         self._outcome = outcome
 
-    def look(self, _now: float) -> None:
+    def look(self, _now: float) -> int:
         """Say it, to whoever still waits."""
         self._said.hear(self._outcome)
+        return 1
 
 
 class Said(Waiting):
@@ -55,6 +56,7 @@ class Said(Waiting):
         self.apart = apart
         self.sent_at = leg.network.turn.now
         self.is_open = True
+        self.was_sent = True
         self._leg = leg
 
     def __await__(self) -> Generator[Waiting, None, Response | Failed]:
@@ -116,6 +118,7 @@ class Leg:
         self.exchanges.append(made)
         if isinstance(outcome, Failed):
             made.is_open = False
+            made.was_sent = outcome is not Failed.EXHAUSTED
             return Settled(outcome)
         self.network.timers.watch(made, until)
         if outcome is not None:
