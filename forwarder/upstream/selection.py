@@ -149,10 +149,11 @@ class Attempts:
             response.kind in {Kind.NXDOMAIN, Kind.NODATA}
             and not self._hedges
             and now + SLACK < self.patient_until
-            and any(
-                other.send.server < attempt.send.server and self._candidates[other.send.server].is_usable for other in self.open
-            )
+            and any(other.send.server < attempt.send.server and self._may_know(other.send.server) for other in self.open)
         )
+
+    def _may_know(self, number: int) -> bool:
+        return number not in self._ruled_out and self._candidates[number].is_usable
 
     def _take_failure(self, send: Send, rcode: int) -> None:
         server = self._candidates[send.server]
