@@ -301,6 +301,22 @@ class TestDialect:
         play.ask()
         assert play.send().send.edns, "nothing was learnt"
 
+    def test_once_though_two_attempts_were_refused(self, scene: Scene) -> None:
+        play = Play(scene)
+        attempts = [play.met_with(Failed.TIMEOUT), play.send()]
+        for attempt in attempts:
+            play.take(attempt, said(FORMERR))
+        play.send()
+        assert [send.edns for send in play.sent] == [True, True, False]
+        assert play.next() == UNTIL
+
+    def test_not_where_another_attempt_met_with_no(self, scene: Scene) -> None:
+        play = Play(scene)
+        attempts = [play.met_with(Failed.TIMEOUT), play.send()]
+        play.take(attempts[0], said(FORMERR))
+        play.take(attempts[1], said(SERVFAIL))
+        assert play.next() is None
+
     def test_silence_twice_and_then_without_remembered_for_a_short_while(self, scene: Scene) -> None:
         play = Play(scene)
         play.met_with(Failed.TIMEOUT)

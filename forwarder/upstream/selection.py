@@ -159,8 +159,9 @@ class Attempts:
         server = self._candidates[send.server]
         server.tally.failed_with(rcode)
         if rcode in REFUSES_EDNS and send.edns and not server.dialect.knows_edns:
-            self._refused.add(send.server)
-            self._at_once.append((send._replace(edns=False), True))
+            if send.server not in self._refused:
+                self._refused.add(send.server)
+                self._at_once.append((send._replace(edns=False), True))
         else:
             self._ruled_out.add(send.server)
 
@@ -192,7 +193,9 @@ class Attempts:
 
     def _may(self, send: Send) -> bool:
         there = (send.server, send.leg)
-        return self._total < MAX_ATTEMPTS and self._made.get(there, 0) < MAX_ATTEMPTS_EACH and there not in self._full
+        if send.server in self._ruled_out or there in self._full:
+            return False
+        return self._total < MAX_ATTEMPTS and self._made.get(there, 0) < MAX_ATTEMPTS_EACH
 
     def _times_asked(self, number: int) -> int:
         return sum([self._made.get((number, leg), 0) for leg in (0, 1)])
