@@ -18,8 +18,8 @@ In the worker (`worker`), a datagram comes in by a door:
                          nothing awaited.
     serving.coalescing   a question that memory cannot answer is in progress once, however many ask it
     serving.patience     says how long a client waits whose question has a stale answer, or failed before (`cache.failures`)
-    upstream.zones       the zone with the longest suffix asks the first of its upstreams (`upstream.servers`), for as long as its
-                         answers take (`upstream.round_trip`); `upstream.tally` counts
+    upstream.zones       the zone with the longest suffix asks the first of its upstreams (`upstream.servers`), for as long as
+                         its answers take (`upstream.round_trip`); `upstream.tally` counts
     upstream.asking      where that did not do: what `upstream.selection` says, from `upstream.health` (which `upstream.probing`
                          puts to the test), `upstream.budget` and `upstream.dialect`; whichever attempt is first in
                          `upstream.racing`
