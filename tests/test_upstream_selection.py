@@ -1,205 +1,328 @@
-"""Which upstream next, for how long, and when a failed one is first again: decisions as tables, the clock a number."""
+"""Whom to ask next, over what, until when to wait: decisions as tables, the clock a number, the servers without a network."""
+
+from collections.abc import Iterator, Sequence
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
-from forwarder.upstream.selection import DOWN_AFTER, FIRST_REST, FIRST_WAIT, LONGEST_REST, Attempts, Selection
+from forwarder.upstream.round_trip import FIRST_WAIT
+from forwarder.upstream.selection import MAX_ATTEMPTS, SLACK, Attempt, Attempts, Send
+from forwarder.upstream.servers import Failed, Server
+from forwarder.upstream.tally import Tally
+from forwarder.wire.records import Response
+from tests.test_upstream_network import Scene
+from tests.test_upstream_servers import FORMERR, NOTIMP, REFUSED, SERVFAIL, Leg, said, take_down
 
 NOW = 1000.0
-DEADLINE = NOW + 1.8
+UNTIL = NOW + 1.8
 
 
-def after(*numbers: int) -> Attempts:
-    """Attempts made at these upstreams, in vain and without a response."""
-    attempts = Attempts()
-    for number in numbers:
-        attempts.total += 1
-        attempts.made[number] = attempts.made.get(number, 0) + 1
-    return attempts
+class Play:
+    """One question, asked as is decided, with outcomes and a clock that the test makes up."""
+
+    def __init__(self, scene: Scene, count: int = 1, *, legs: int = 1, is_stream: bool = False, hedges: bool = False) -> None:
+        self.now = NOW
+        self.servers = [
+            Server(
+                str(number),
+                tuple(Leg(scene.network, is_stream=is_stream != (leg > 0)) for leg in range(legs)),
+                Tally(scene.counts, number, scene.network.turn),
+                NOW,
+            )
+            for number in range(count)
+        ]
+        self.hedges = hedges
+        self.ask()
+
+    def ask(self) -> None:
+        """Another question begins."""
+        self.attempts = Attempts(self.servers, self.now, self.now + 1.8, hedges=self.hedges)
+        self.sent: list[Send] = []
+
+    def next(self) -> Send | float | None:
+        return self.attempts.next(self.now)
+
+    def send(self, move: Send | None = None) -> Attempt:
+        """The next query, which must be due now; or one that was decided already."""
+        decided = move or self.next()
+        assert isinstance(decided, Send), decided
+        self.sent.append(decided)
+        return self.attempts.begin(decided, self.now)
+
+    def take(self, attempt: Attempt, outcome: Response | Failed) -> bool:
+        return self.attempts.take(attempt, outcome, self.now)
+
+    def met_with(self, outcome: Response | Failed, move: Send | None = None) -> Attempt:
+        """The next query, and what comes of it: lateness in its time, anything else at once."""
+        attempt = self.send(move)
+        if outcome is Failed.TIMEOUT:
+            self.now = attempt.due
+        self.take(attempt, outcome)
+        return attempt
+
+    def all_met_with(self, outcome: Response | Failed) -> list[Send]:
+        """All queries that are sent where each meets with this; time passes when it must."""
+        while self.now + SLACK < self.attempts.until:
+            move = self.next()
+            if isinstance(move, Send):
+                self.met_with(outcome, move)
+            elif move is None:
+                break
+            else:
+                self.now = move
+        return self.sent
+
+    def spend(self, number: int) -> None:
+        """Leave no token to a server."""
+        while self.servers[number].budget.take(self.now):
+            pass
 
 
-def down(selection: Selection, number: int, now: float = NOW) -> None:
-    for _ in range(DOWN_AFTER):
-        selection.failed(number, now)
+def servers_of(sent: Sequence[Send]) -> list[int]:
+    return [send.server for send in sent]
 
 
-def order_of(selection: Selection, now: float = NOW, *, ruled_out: frozenset[int] = frozenset()) -> list[int]:
-    """Whom one question goes to until it is enough."""
-    attempts, asked = Attempts(), list[int]()
-    number = selection.first(now)
-    while number >= 0:
-        asked.append(number)
-        attempts.total += 1
-        attempts.made[number] = attempts.made.get(number, 0) + 1
-        if number in ruled_out:
-            attempts.ruled_out.add(number)
-        number = selection.next(attempts, now)
-    return asked
+@pytest.fixture
+def scene() -> Iterator[Scene]:
+    with Scene() as scene:
+        yield scene
 
 
 class TestOrder:
     @pytest.mark.parametrize(
-        ("upstreams", "order"),
-        [
-            (0, []),
-            (1, [0, 0, 0]),
-            (2, [0, 1, 0, 1, 0, 1]),
-            (3, [0, 1, 2, 0, 1, 2]),
-            (4, [0, 1, 2, 3, 0, 1]),
-            (7, [0, 1, 2, 3, 4, 5]),
-        ],
+        ("count", "order"),
+        [(0, []), (1, [0, 0, 0]), (2, [0, 1, 0, 1, 0, 1]), (3, [0, 1, 2, 0, 1, 2]), (7, [0, 1, 2, 3, 4, 5])],
     )
-    def test_as_written_six_attempts_three_each(self, upstreams: int, order: list[int]) -> None:
-        assert order_of(Selection(upstreams)) == order
+    def test_as_written_six_attempts_three_each(self, scene: Scene, count: int, order: list[int]) -> None:
+        play = Play(scene, count)
+        for server in play.servers:
+            server.legs[0].round_trip.took(0.01, NOW)
+        assert servers_of(play.all_met_with(Failed.TIMEOUT)) == order
+
+    def test_silence_of_one_over_udp_leads_to_a_stream(self, scene: Scene) -> None:
+        play = Play(scene, legs=2)
+        play.servers[0].legs[0].round_trip.took(0.01, NOW)
+        assert [send.leg for send in play.all_met_with(Failed.TIMEOUT)] == [0, 0, 0, 1, 1, 1]
+
+    def test_silence_of_one_over_a_stream_never_leads_to_udp(self, scene: Scene) -> None:
+        play = Play(scene, legs=2, is_stream=True)
+        play.servers[0].legs[0].round_trip.took(0.01, NOW)
+        assert [send.leg for send in play.all_met_with(Failed.TIMEOUT)] == [0, 0, 0]
 
     @pytest.mark.parametrize(
-        ("ruled_out", "order"),
-        [({0}, [0, 1, 2, 1, 2, 1]), ({1}, [0, 1, 2, 0, 2, 0]), ({0, 1, 2}, [0, 1, 2]), ({0, 1}, [0, 1, 2, 2, 2])],
+        ("down", "order"), [({0}, [1, 2, 0]), ({1}, [0, 2, 1]), ({0, 1}, [2, 0, 1]), ({0, 1, 2}, [0, 1, 2])]
     )
-    def test_who_answered_with_a_failure_is_not_asked_again(self, ruled_out: set[int], order: list[int]) -> None:
-        assert order_of(Selection(3), ruled_out=frozenset(ruled_out)) == order
+    def test_who_is_down_is_asked_last_but_asked(self, scene: Scene, down: set[int], order: list[int]) -> None:
+        play = Play(scene, 3)
+        for number in down:
+            take_down(play.servers[number], NOW)
+        assert servers_of(play.all_met_with(Failed.TIMEOUT))[:3] == order
 
-    @pytest.mark.parametrize(
-        ("resting", "order"),
-        [
-            ({0}, [1, 2, 0, 1, 2, 0]),
-            ({1}, [0, 2, 1, 0, 2, 1]),
-            ({0, 1}, [2, 0, 1, 2, 0, 1]),
-            ({0, 1, 2}, [0, 1, 2, 0, 1, 2]),
-        ],
-    )
-    def test_who_is_down_is_asked_last_but_asked(self, resting: set[int], order: list[int]) -> None:
-        selection = Selection(3)
-        for number in resting:
-            down(selection, number)
-        assert order_of(selection) == order
+    def test_who_loops_is_never_asked(self, scene: Scene) -> None:
+        play = Play(scene, 2)
+        play.servers[0].loops(is_looped=True)
+        assert set(servers_of(play.all_met_with(Failed.TIMEOUT))) == {1}
+        play.servers[1].loops(is_looped=True)
+        play.ask()
+        assert play.next() is None
 
-    @given(st.integers(1, 8), st.sets(st.integers(0, 7)), st.sets(st.integers(0, 7)))
-    def test_bounds_hold_whoever_is_down_or_ruled_out(self, upstreams: int, resting: set[int], ruled_out: set[int]) -> None:
-        selection = Selection(upstreams)
-        for number in resting:
-            if number < upstreams:
-                down(selection, number)
-        order = order_of(selection, ruled_out=frozenset(ruled_out))
-        assert 1 <= len(order) <= 6
-        for number in range(upstreams):
-            assert order.count(number) <= (1 if number in ruled_out else 3)
-        assert len(order) == 6 or all(number in ruled_out or order.count(number) == 3 for number in range(upstreams))
+    @pytest.mark.parametrize("rcode", [FORMERR, SERVFAIL, NOTIMP, REFUSED, 9])
+    def test_who_said_no_is_not_asked_again(self, scene: Scene, rcode: int) -> None:
+        play = Play(scene, 2, legs=2)
+        play.servers[0].dialect.knows_edns = True
+        play.met_with(said(rcode))
+        assert servers_of(play.all_met_with(Failed.NETWORK)) == [0, 1, 1, 1, 1]
+        play.ask()
+        play.met_with(said(rcode))
+        play.servers[1].dialect.knows_edns = True
+        play.met_with(said(rcode))
+        assert play.next() is None
 
-    def test_none_is_left(self) -> None:
-        assert Selection(1).next(after(0, 0, 0), NOW) == -1
-        assert Selection(3).next(after(0, 1, 2, 0, 1, 2), NOW) == -1
+    def test_who_has_no_valid_certificate_is_not_asked_again(self, scene: Scene) -> None:
+        play = Play(scene)
+        play.met_with(Failed.CERTIFICATE)
+        assert play.next() is None
+
+    def test_a_later_one_is_not_asked_while_the_first_may_yet_answer_in_time(self, scene: Scene) -> None:
+        play = Play(scene, 2)
+        play.send()
+        assert play.next() == UNTIL
 
 
-class TestHealth:
-    def test_counts_as_down_after_the_third_failure_in_a_row(self) -> None:
-        selection = Selection(2)
-        firsts, ups = [], []
+class TestWaits:
+    def test_the_usual_twice_and_then_twice_as_long(self, scene: Scene) -> None:
+        play = Play(scene)
+        play.servers[0].legs[0].round_trip.took(0.1, NOW)
+        waits = []
         for _ in range(3):
-            selection.failed(0, NOW)
-            firsts.append(selection.first(NOW))
-            ups.append(selection.health[0].is_up)
-        assert firsts == [0, 0, 1]
-        assert ups == [True, True, False]
+            began = play.now
+            waits.append(play.met_with(Failed.TIMEOUT).due - began)
+        assert waits == pytest.approx([0.3, 0.3, 0.6])
+        assert play.next() == UNTIL, "what is late may yet answer"
 
-    def test_a_response_between_failures_begins_the_count_anew(self) -> None:
-        selection = Selection(2)
-        for _ in range(4):
-            selection.failed(0, NOW)
-            selection.failed(0, NOW)
-            selection.answered(0)
-        assert selection.first(NOW) == 0
-        assert selection.health[0].is_up
+    def test_of_each_transport_for_itself(self, scene: Scene) -> None:
+        play = Play(scene, legs=2)
+        attempt = play.send()
+        play.servers[0].legs[1].round_trip.took(0.01, NOW)
+        play.take(attempt, Failed.TRUNCATED)
+        assert play.send().due == pytest.approx(NOW + 0.05)
 
-    def test_rests_a_second_at_first_then_is_first_again(self) -> None:
-        selection = Selection(2)
-        down(selection, 0)
-        assert FIRST_REST == 1
-        assert [selection.first(NOW + seconds) for seconds in (0, 0.5, 0.999, 1, 5)] == [1, 1, 1, 0, 0]
+    def test_a_late_one_stays_open_and_its_answer_counts(self, scene: Scene) -> None:
+        play = Play(scene, 2)
+        late = play.met_with(Failed.TIMEOUT)
+        other = play.send()
+        assert play.attempts.open == [late, other]
+        assert play.take(late, said())
+        assert play.attempts.open == [other]
 
-    def test_rests_twice_as_long_each_time_up_to_the_longest(self) -> None:
-        selection = Selection(2)
-        now = NOW
-        down(selection, 0, now)
-        rests = []
-        for _ in range(8):
-            rest = next(seconds for seconds in range(1, 60) if selection.first(now + seconds) == 0)
-            rests.append(rest)
-            now += rest
-            selection.failed(0, now)
-        assert rests == [1, 2, 4, 8, 16, 30, 30, 30]
-        assert LONGEST_REST == 30
+    def test_what_was_sent_there_before_and_is_late_is_asked_apart(self, scene: Scene) -> None:
+        play = Play(scene, 2)
+        first = play.met_with(Failed.TIMEOUT)
+        second = play.met_with(Failed.TIMEOUT)
+        assert [first.is_apart, second.is_apart, play.send().is_apart] == [False, False, True]
 
-    def test_failures_while_it_rests_do_not_prolong_the_rest(self) -> None:
-        """Else a thousand questions that were under way when it fell would send it to bed for the longest rest."""
-        selection = Selection(2)
-        down(selection, 0)
-        for _ in range(100):
-            selection.failed(0, NOW + 0.5)
-        assert selection.first(NOW + 1) == 0
+    @pytest.mark.parametrize("outcome", [Failed.NETWORK, Failed.MALFORMED])
+    def test_who_cannot_be_reached_is_not_asked_again_at_once(self, scene: Scene, outcome: Failed) -> None:
+        play = Play(scene)
+        play.met_with(outcome)
+        assert play.next() == NOW + FIRST_WAIT
+        play.now = NOW + FIRST_WAIT - SLACK
+        assert isinstance(play.next(), Send)
 
-    def test_a_response_brings_it_back_at_once_and_its_rests_are_short_again(self) -> None:
-        selection = Selection(2)
-        down(selection, 0, NOW)
-        selection.failed(0, NOW + 1)
-        selection.failed(0, NOW + 3)
-        selection.answered(0)
-        assert selection.first(NOW + 3) == 0
-        down(selection, 0, NOW + 4)
-        assert [selection.first(NOW + 4 + seconds) for seconds in (0.9, 1)] == [1, 0]
+    def test_others_are(self, scene: Scene) -> None:
+        play = Play(scene, 2)
+        play.met_with(Failed.NETWORK)
+        play.met_with(Failed.NETWORK)
+        assert (servers_of(play.sent), play.now) == ([0, 1], NOW)
+        assert play.next() == NOW + FIRST_WAIT
 
-    def test_of_one_nothing_follows_for_another(self) -> None:
-        selection = Selection(3)
-        down(selection, 1)
-        assert [health.is_up for health in selection.health] == [True, False, True]
+    def test_who_could_not_be_reached_is_asked_again_though_an_earlier_attempt_is_open(self, scene: Scene) -> None:
+        play = Play(scene)
+        late = play.met_with(Failed.TIMEOUT)
+        play.met_with(Failed.NETWORK)
+        assert late in play.attempts.open
+        assert play.next() == pytest.approx(play.now + FIRST_WAIT)
 
-    def test_all_down_the_first_is_asked(self) -> None:
-        selection = Selection(2)
-        down(selection, 0)
-        down(selection, 1)
-        assert selection.first(NOW) == 0
-
-    def test_a_lone_upstream_is_asked_though_it_is_down(self) -> None:
-        selection = Selection(1)
-        down(selection, 0)
-        assert selection.first(NOW) == 0
+    def test_not_where_it_would_be_too_late(self, scene: Scene) -> None:
+        play = Play(scene)
+        play.now = UNTIL - 0.1
+        play.met_with(Failed.NETWORK)
+        assert play.next() is None
 
 
-class TestGiveUpAt:
-    @pytest.mark.parametrize(
-        ("round_number", "now", "ends"),
-        [
-            (0, NOW, NOW + 0.4),
-            (1, NOW, NOW + 0.6),
-            (2, NOW, NOW + 0.9),
-            (0, NOW + 1.19, NOW + 1.59),  # 0.21 s are left for another
-            (0, NOW + 1.25, DEADLINE),  # too little would be left for another
-            (0, NOW + 1.5, DEADLINE),  # the deadline cuts it
-            (2, NOW + 1.0, DEADLINE),
-            (0, DEADLINE, DEADLINE),
-        ],
-    )
-    def test_the_wait_of_its_round_or_the_deadline(self, round_number: int, now: float, ends: float) -> None:
-        assert Selection(1).give_up_at(round_number, now, DEADLINE) == pytest.approx(ends)
+class TestAtOnce:
+    def test_truncated_goes_over_the_stream_and_costs_nothing(self, scene: Scene) -> None:
+        play = Play(scene, legs=2)
+        play.spend(0)
+        play.met_with(Failed.TRUNCATED)
+        attempt = play.send()
+        assert play.sent == [Send(0, 0, edns=True), Send(0, 1, edns=True)]
+        assert not play.servers[0].health.is_troubled
+        assert play.take(attempt, said())
 
-    @given(st.integers(0, 2), st.floats(0, 1.8))
-    def test_within_the_deadline_and_what_is_left_is_worth_an_attempt(self, round_number: int, since: float) -> None:
-        now = NOW + since
-        ends = Selection(1).give_up_at(round_number, now, DEADLINE)
-        assert now <= ends <= DEADLINE
-        assert ends == DEADLINE or DEADLINE - ends >= FIRST_WAIT / 2
+    def test_truncated_without_end_is_no_circle(self, scene: Scene) -> None:
+        play = Play(scene, legs=2)
+        assert len(play.all_met_with(Failed.TRUNCATED)) <= MAX_ATTEMPTS
 
-    @given(st.integers(1, 7))
-    def test_silence_of_all_ends_with_the_deadline(self, upstreams: int) -> None:
-        """Attempt after attempt: each waits at least half of what the first does."""
-        selection, attempts, now = Selection(upstreams), Attempts(), NOW
-        number = selection.first(now)
-        while number >= 0 and now < DEADLINE:
-            ends = selection.give_up_at(attempts.made.get(number, 0), now, DEADLINE)
-            assert ends - now >= FIRST_WAIT / 2 - 1e-9
-            now = ends
-            attempts.total += 1
-            attempts.made[number] = attempts.made.get(number, 0) + 1
-            number = selection.next(attempts, now)
-        assert now == DEADLINE
+    def test_mismatched_goes_over_the_stream_as_well_once_and_waiting_goes_on(self, scene: Scene) -> None:
+        play = Play(scene, legs=2)
+        attempt = play.send()
+        assert not play.take(attempt, Failed.MISMATCHED)
+        play.send()
+        assert play.sent[1:] == [Send(0, 1, edns=True)]
+        for _ in range(5):
+            assert not play.take(attempt, Failed.MISMATCHED)
+            assert play.next() == UNTIL
+        assert play.take(attempt, said())
+
+    def test_mismatched_costs_a_token(self, scene: Scene) -> None:
+        play = Play(scene, legs=2)
+        attempt = play.send()
+        play.spend(0)
+        play.take(attempt, Failed.MISMATCHED)
+        assert play.next() == UNTIL
+
+    def test_mismatched_says_nothing_of_health_or_dialect(self, scene: Scene) -> None:
+        play = Play(scene, legs=2)
+        attempt = play.send()
+        for _ in range(50):
+            play.take(attempt, Failed.MISMATCHED)
+        (server,) = play.servers
+        assert not server.health.is_troubled
+        assert (server.dialect.is_plain, server.dialect.knows_edns) == (False, False)
+
+    def test_a_lost_connection_is_replaced_at_once(self, scene: Scene) -> None:
+        play = Play(scene, 2, legs=2, is_stream=True)
+        play.met_with(Failed.LOST)
+        play.send()
+        assert (play.sent, play.now) == ([Send(0, 0, edns=True)] * 2, NOW)
+        assert not play.servers[0].health.is_troubled, "it may have been replaced"
+
+    def test_three_times_at_most(self, scene: Scene) -> None:
+        play = Play(scene, legs=2, is_stream=True)
+        assert play.all_met_with(Failed.LOST) == [Send(0, 0, edns=True)] * 3
+
+    def test_what_could_not_be_sent_uses_the_other_transport_and_counts_for_nothing(self, scene: Scene) -> None:
+        play = Play(scene, legs=2)
+        play.spend(0)
+        play.met_with(Failed.EXHAUSTED)
+        assert play.send() is not None
+        assert play.sent == [Send(0, 0, edns=True), Send(0, 1, edns=True)]
+        assert not play.servers[0].health.is_troubled
+
+    @pytest.mark.parametrize(("legs", "is_stream"), [(1, False), (1, True), (2, False), (2, True)])
+    def test_where_nothing_can_be_sent_it_ends(self, scene: Scene, legs: int, *, is_stream: bool) -> None:
+        play = Play(scene, 2, legs=legs, is_stream=is_stream)
+        for _ in range(2 * legs):
+            play.met_with(Failed.EXHAUSTED)
+        assert play.next() is None
+
+
+class TestDialect:
+    @pytest.mark.parametrize("rcode", [FORMERR, NOTIMP])
+    def test_who_refuses_opt_is_asked_without_at_once_and_it_is_remembered(self, scene: Scene, rcode: int) -> None:
+        play = Play(scene, 2)
+        play.met_with(said(rcode))
+        assert play.take(play.send(), said())
+        assert play.sent == [Send(0, 0, edns=True), Send(0, 0, edns=False)]
+        play.ask()
+        play.send()
+        assert play.sent == [Send(0, 0, edns=False)]
+        play.now += 900
+        play.ask()
+        assert play.send().send.edns
+
+    @pytest.mark.parametrize("rcode", [FORMERR, NOTIMP])
+    def test_who_refuses_it_without_as_well_said_no(self, scene: Scene, rcode: int) -> None:
+        play = Play(scene, 2)
+        play.met_with(said(rcode))
+        play.met_with(said(rcode))
+        play.met_with(said())
+        assert servers_of(play.sent) == [0, 0, 1]
+        play.ask()
+        assert play.send().send.edns, "nothing was learnt"
+
+    def test_silence_twice_and_then_without_remembered_for_a_short_while(self, scene: Scene) -> None:
+        play = Play(scene)
+        play.met_with(Failed.TIMEOUT)
+        play.met_with(Failed.TIMEOUT)
+        play.met_with(said())
+        assert [send.edns for send in play.sent] == [True, True, False]
+        play.ask()
+        assert not play.send().send.edns
+        play.now += 60
+        play.ask()
+        assert play.send().send.edns
+
+    def test_never_for_silence_of_one_that_knows_it(self, scene: Scene) -> None:
+        play = Play(scene, legs=2)
+        play.met_with(said())
+        assert play.servers[0].dialect.knows_edns
+        play.servers[0].legs[0].round_trip.took(0.01, NOW)
+        play.ask()
+        assert {send.edns for send in play.all_met_with(Failed.TIMEOUT)} == {True}
+
+    def test_nor_for_a_network_that_says_no(self, scene: Scene) -> None:
+        """Nobody is there who could be silent to OPT: the third attempt may go without, but nothing comes of it."""
+        play = Play(scene)
+        play.all_met_with(Failed.NETWORK)
+        assert not play.servers[0].dialect.is_plain

@@ -61,8 +61,8 @@ class Attempts:
     """What was tried for one question so far, and what follows from it."""
 
     __slots__ = (
-        "_at_once", "_begun_at", "_candidates", "_hedges", "_made", "_not_before", "_refused", "_ruled_out", "_total", "open",
-        "until",
+        "_at_once", "_begun_at", "_candidates", "_full", "_hedges", "_made", "_not_before", "_refused", "_ruled_out", "_total",
+        "open", "until",
     )  # fmt: skip
 
     def __init__(self, candidates: Sequence[Server], now: float, until: float, *, hedges: bool = False) -> None:
@@ -77,6 +77,8 @@ class Attempts:
         self._not_before: dict[int, float] = {}
         self._ruled_out: set[int] = set()
         self._refused: set[int] = set()
+        self._full: set[tuple[int, int]] = set()
+        """Where nothing more could be sent; one look is enough for a question."""
         self._at_once: list[tuple[Send, bool]] = []
         """What has to be asked next, and whether that costs a token."""
         self._total = 0
@@ -169,6 +171,7 @@ class Attempts:
             case Failed.EXHAUSTED:
                 self._total -= 1
                 self._made[send.server, send.leg] -= 1
+                self._full.add((send.server, send.leg))
                 self._ask_other_leg(send, costs=False)
             case Failed.LOST:
                 server.tally.failed(Failed.NETWORK.value)
@@ -186,7 +189,8 @@ class Attempts:
             self._at_once.append((Send(send.server, other, send.edns), costs))
 
     def _may(self, send: Send) -> bool:
-        return self._total < MAX_ATTEMPTS and self._made.get((send.server, send.leg), 0) < MAX_ATTEMPTS_EACH
+        there = (send.server, send.leg)
+        return self._total < MAX_ATTEMPTS and self._made.get(there, 0) < MAX_ATTEMPTS_EACH and there not in self._full
 
     def _times_asked(self, number: int) -> int:
         return sum([self._made.get((number, leg), 0) for leg in (0, 1)])
@@ -208,7 +212,7 @@ class Attempts:
                 ready_at = max(now + 2 * SLACK, (now + self.until) / 2)  # many may wait for the next token
             soonest = min(soonest, ready_at)
         if self.open:
-            return self.until
+            return min(soonest, self.until)
         return soonest if soonest + SLACK < self.until else None
 
     def _ranked(self) -> list[tuple[int, bool, int]]:
