@@ -119,6 +119,12 @@ class Asked:
         return not self._is_abandoned and (not self.is_over or self._outcome in OPEN)
 
     @property
+    def outcome(self) -> object:
+        """Whatever came of it."""
+        assert self.is_over
+        return self._outcome
+
+    @property
     def failed(self) -> Failed:
         """Why there is no response."""
         assert self.is_over

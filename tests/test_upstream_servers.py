@@ -6,7 +6,7 @@ is awaited or abandoned, and nothing else is.
 
 import logging
 import math
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 
 import pytest
 
@@ -40,9 +40,10 @@ class Speech:
         self._said = said
         self._outcome = outcome
 
-    def look(self, _now: float) -> None:
+    def look(self, _now: float) -> int:
         """Say it, to whoever still waits."""
         self._said.hear(self._outcome)
+        return 1
 
 
 class Said(Waiting):
@@ -55,13 +56,22 @@ class Said(Waiting):
         self.apart = apart
         self.sent_at = leg.network.turn.now
         self.is_open = True
+        self.was_sent = True
         self._leg = leg
+
+    def __await__(self) -> Generator[Waiting, None, Response | Failed]:
+        yield self
+        if isinstance(self._value, Exception):
+            raise self._value
+        heard: Response | Failed = self._value
+        return heard
 
     def give_up(self) -> None:
         self.due = math.inf
         self.hear(Failed.TIMEOUT)
 
-    def hear(self, outcome: Response | Failed) -> None:
+    def hear(self, outcome: Response | Failed | Exception) -> None:
+        """Tell whoever waits; an exception is raised there."""
         if self.is_open:
             assert self.coroutine is not None, "what is open is awaited"
             if outcome not in OPEN:
@@ -108,6 +118,7 @@ class Leg:
         self.exchanges.append(made)
         if isinstance(outcome, Failed):
             made.is_open = False
+            made.was_sent = outcome is not Failed.EXHAUSTED
             return Settled(outcome)
         self.network.timers.watch(made, until)
         if outcome is not None:

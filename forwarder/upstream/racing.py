@@ -44,10 +44,13 @@ class Race(Waiting):
         self._open.clear()
 
     async def _report(self, attempt: Attempt, exchange: Exchanging) -> None:
-        outcome: Response | Failed = Failed.TIMEOUT
+        outcome: Response | Failed | None = Failed.TIMEOUT
         while outcome in OPEN and not self._is_closed:
-            outcome = await exchange
-            if outcome not in OPEN:
-                self._open = [entered for entered in self._open if entered[0] is not attempt]
+            outcome = None
+            try:
+                outcome = await exchange
+            finally:  # a defect ends it as well: what it held may be another's by now
+                if outcome not in OPEN:
+                    self._open = [entered for entered in self._open if entered[0] is not attempt]
             self._events.append((attempt, outcome))
             self.resume(None)

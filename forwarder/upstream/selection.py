@@ -130,6 +130,7 @@ class Attempts:
             if self._hedges:
                 server.legs[send.leg].round_trip.took_among_equals(now - attempt.sent_at)
             server.learn_dialect(now, edns=send.edns, was_refused=send.server in self._refused)
+            self._ruled_out.add(send.server)  # should its denial wait, it has said all it knows
             return True
         if outcome is Failed.TIMEOUT:
             attempt.is_late = True
@@ -150,10 +151,11 @@ class Attempts:
             response.kind in {Kind.NXDOMAIN, Kind.NODATA}
             and not self._hedges
             and now + SLACK < self.patient_until
-            and any(
-                other.send.server < attempt.send.server and self._candidates[other.send.server].is_usable for other in self.open
-            )
+            and any(other.send.server < attempt.send.server and self._may_know(other.send.server) for other in self.open)
         )
+
+    def _may_know(self, number: int) -> bool:
+        return number not in self._ruled_out and self._candidates[number].is_usable
 
     def _take_failure(self, send: Send, rcode: int) -> None:
         server = self._candidates[send.server]
