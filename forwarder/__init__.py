@@ -18,11 +18,14 @@ In the worker (`worker`), a datagram comes in by a door:
                          nothing awaited.
     serving.coalescing   a question that memory cannot answer is in progress once, however many ask it
     serving.patience     says how long a client waits whose question has a stale answer, or failed before (`cache.failures`)
-    upstream.zones       the zone with the longest suffix; `upstream.selection` says which of its upstreams, for how long, and
-                         which after it; `upstream.tally` counts
+    upstream.zones       the zone with the longest suffix asks the first of its upstreams (`upstream.servers`), for as long as
+                         its answers take (`upstream.round_trip`); `upstream.tally` counts
+    upstream.asking      where that did not do: what `upstream.selection` says, from `upstream.health` (which `upstream.probing`
+                         puts to the test), `upstream.budget` and `upstream.dialect`; whichever attempt is first in
+                         `upstream.racing`
     upstream.udp         asks on a socket that carries nothing else meanwhile (`upstream.unpredictable` IDs and case), or
-    upstream.stream      on one of a few connections, many queries on each (`upstream.pipelining`), encrypted by `upstream.tls`
-                         where the zone says so
+    upstream.stream      on one of a few (`upstream.connection`), many queries on each (`upstream.pipelining`), encrypted by
+                         `upstream.tls` where the zone says so
     upstream.readiness   hears the response, one epoll for all upstream sockets (`upstream.network` is what they share);
                          `wire.message` tells whether it is one; the coroutine that waits (`upstream.waiting`) for the
                          exchange (`upstream.exchanging`) is stepped on in the same call

@@ -35,7 +35,6 @@ class Room:
 LEAVES = "errors link observe.counters"
 
 ROOMS: Mapping[str, Room] = {
-    # Leaves.
     "forwarder": Room(),
     "errors": Room(),
     "link": Room(packages="msgspec"),

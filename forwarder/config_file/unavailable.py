@@ -24,7 +24,6 @@ IDLE: dict[str, tuple[object, str]] = {
     "cluster_domain": (None, "no search path is answered on the node"),
     "search.domains": ((), "no search path is answered on the node"),
     "search.nxdomain_cut": (True, "no search path is answered on the node"),
-    "zones[].policy": ("ordered", "upstreams are asked in the order written"),
     "observe.control": ("auto", "there is no control socket"),
     "observe.top_names": (True, "names are not counted"),
     "node.interface": ("forwarder0", "interfaces are not set up"),

@@ -25,6 +25,8 @@ MAX_ATTEMPTS_EACH = 3
 LONGER = (1, 1, 2)
 """How many times the usual wait each attempt at one upstream over one transport waits: a lost datagram is made good twice
 before it is felt, then the network is given time."""
+TOKEN_WAIT = 0.4
+"""Seconds until a question with nothing under way asks for a token again: thousands may wait for the next ten."""
 SUSPECTED_ATTEMPT = 2
 """Attempts met with silence after which one goes without OPT, where OPT was never answered."""
 SLACK = 2 * TICK
@@ -214,7 +216,7 @@ class Attempts:
                 is_first = not asked and server.health.is_up
                 if is_first or server.budget.take(now):
                     return Send(number, leg, self._edns_for(number, asked, now))
-                ready_at = max(now + 2 * SLACK, (now + self.until) / 2)  # many may wait for the next token
+                ready_at = now + TOKEN_WAIT
             soonest = min(soonest, ready_at)
         if self.open:
             return min(soonest, self.until)
