@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from forwarder.observe import counters
 from forwarder.upstream.budget import BURST, Budget
 from forwarder.upstream.round_trip import FIRST_WAIT, TAIL_SAMPLES
-from forwarder.upstream.selection import MAX_ATTEMPTS, MAX_ATTEMPTS_EACH, SLACK, Attempt, Send
+from forwarder.upstream.selection import MAX_ATTEMPTS, MAX_ATTEMPTS_EACH, SLACK, TOKEN_WAIT, Attempt, Send
 from forwarder.upstream.servers import Failed
 from forwarder.wire.records import Response
 from tests.test_upstream_network import Scene
@@ -80,13 +80,20 @@ class TestTokens:
 
     def test_without_any_it_waits_and_asks_when_there_is_one(self, scene: Scene) -> None:
         play = Play(scene)
-        play.met_with(Failed.TIMEOUT)
+        play.met_with(Failed.NETWORK)
+        play.now += FIRST_WAIT
         play.spend(0)
         again_at = play.next()
+        assert again_at == play.now + TOKEN_WAIT
         assert isinstance(again_at, float)
-        assert play.now < again_at < UNTIL
         play.now = again_at
         assert isinstance(play.next(), Send)
+
+    def test_without_any_what_is_open_is_waited_for(self, scene: Scene) -> None:
+        play = Play(scene)
+        play.met_with(Failed.TIMEOUT)
+        play.spend(0)
+        assert play.next() == UNTIL
 
 
 class TestHedging:
