@@ -49,8 +49,9 @@ class Speech:
 class Said(Waiting):
     """One exchange with a `Leg`."""
 
-    def __init__(self, leg: "Leg", until: float, *, edns: bool, apart: bool) -> None:
+    def __init__(self, leg: "Leg", query: Query, until: float, *, edns: bool, apart: bool) -> None:
         super().__init__()
+        self.query = query
         self.until = until
         self.edns = edns
         self.apart = apart
@@ -110,11 +111,10 @@ class Leg:
 
     def exchange(self, query: Query, until: float, *, edns: bool = True, apart: bool = False) -> Exchanging:
         """One attempt."""
-        assert query.question
         if self.defect is not None:
             raise self.defect
         outcome = self.outcomes.pop(0) if self.outcomes else self.always
-        made = Said(self, until, edns=edns, apart=apart)
+        made = Said(self, query, until, edns=edns, apart=apart)
         self.exchanges.append(made)
         if isinstance(outcome, Failed):
             made.is_open = False
