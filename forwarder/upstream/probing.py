@@ -144,4 +144,4 @@ class Probe:
             outcome = await exchange
         if outcome in OPEN:
             exchange.abandon()
-        return isinstance(outcome, Response)
+        return isinstance(outcome, Response) or outcome is Failed.TRUNCATED
