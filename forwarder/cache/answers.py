@@ -47,11 +47,13 @@ class Answer(Entry, kw_only=True, eq=False, gc=False):
 class AnswerCache:
     """Answers by question."""
 
-    __slots__ = ("_entries", "recall")
+    __slots__ = ("_entries", "entries", "recall")
 
     def __init__(self, budget: int) -> None:
         self._entries: Bounded[Answer] = Bounded(budget)
-        self.recall = self._entries.entries.get
+        self.entries = self._entries.entries
+        """All that are remembered, fresh or not, by key; to look into, not to change."""
+        self.recall = self.entries.get
         """Whatever stands under a key, fresh, stale or gone: a dict's own `get`, for the many questions nobody asked before."""
 
     def __len__(self) -> int:

@@ -35,13 +35,15 @@ class Failure(Entry, kw_only=True, eq=False, gc=False):
 class Failures:
     """Failures by question."""
 
-    __slots__ = ("_entries", "_first_ttl", "_longest_ttl", "recall")
+    __slots__ = ("_entries", "_first_ttl", "_longest_ttl", "entries", "recall")
 
     def __init__(self, budget: int, first_ttl: float, longest_ttl: float) -> None:
         self._entries: Bounded[Failure] = Bounded(budget)
         self._first_ttl = first_ttl
         self._longest_ttl = longest_ttl
-        self.recall = self._entries.entries.get
+        self.entries = self._entries.entries
+        """All that are remembered, by key; to look into, not to change."""
+        self.recall = self.entries.get
         """Whatever stands under a key, forgotten or not: a dict's own `get`, for the many questions that never failed."""
 
     def __len__(self) -> int:

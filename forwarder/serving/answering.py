@@ -55,8 +55,8 @@ class Answering:
     """The recipe, with its ingredients."""
 
     __slots__ = (
-        "_answer_at", "_coalescing", "_each", "_failure_at", "_in_progress", "_longest", "_probing", "_reply", "_responding",
-        "_terms", "_timers", "_turn", "clock", "counts", "memory", "zones",
+        "_admit", "_answers", "_coalescing", "_each", "_failures", "_in_progress", "_limits", "_longest", "_probing", "_reply",
+        "_responding", "_terms", "_timers", "_turn", "clock", "counts", "memory", "zones",
     )  # fmt: skip
 
     def __init__(
@@ -70,18 +70,20 @@ class Answering:
     ) -> None:
         self.zones = zones
         self.memory = memory
-        self._answer_at = memory.answers.recall
-        self._failure_at = memory.failures.recall
+        self._answers = memory.answers.entries
+        self._failures = memory.failures.entries
         self._coalescing = coalescing
         self._responding = responding
         self._reply = responding.reply
         self._terms = responding.terms
         self._longest = self._terms.deadline - MARGIN
         """Seconds from the receipt of a query to the end of the asking, where no other is in progress."""
+        self._admit = coalescing.admit
         self._in_progress = coalescing.questions
         self._each = min(FAILING_TAKES, (self._longest - self._terms.client_response_timer) / coalescing.max_in_progress)
         """Seconds by which it ends earlier for each question that is."""
         self._probing = probing
+        self._limits = self._terms.limits
         self._timers = timers
         self._turn = responding.turn
         self.counts = responding.counts
@@ -126,8 +128,8 @@ class Answering:
         """Have the question answered by an upstream; the door hears of it by `reply`."""
         asker = Asker(query, door, peer, now)
         key = query.key
-        if self._answer_at(key) is None and self._failure_at(key) is None:
-            first = self._coalescing.admit(asker)
+        if key not in self._answers and key not in self._failures:
+            first = self._admit(asker)
             if first is asker:
                 step(self.after_asking(asker))
             elif first is None:
@@ -146,8 +148,8 @@ class Answering:
         try:
             outcome = await zone.ask(query, until)
             if isinstance(outcome, Response):
-                outcome = self.memory.answers.put(query.key, outcome, self._terms.limits[zone.number], turn.now)
-                if self._failure_at(query.key) is not None:
+                outcome = self.memory.answers.put(query.key, outcome, self._limits[zone.number], turn.now)
+                if query.key in self._failures:
                     self.memory.failures.forget(query.key)
             else:
                 outcome = self._remembered(query, outcome, zone)
