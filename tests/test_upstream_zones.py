@@ -1,104 +1,58 @@
-"""Zones: the longest suffix alone is asked, its upstreams in order until one has answered, and why when none has."""
+"""Zones: the longest suffix alone is asked; of its upstreams the first, and where that does not do as `asking` says."""
 
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 
 from forwarder.observe import counters
-from forwarder.upstream.selection import FIRST_WAIT, Failed, Upstream
+from forwarder.upstream.asking import Unanswered
+from forwarder.upstream.servers import Failed, Server
 from forwarder.upstream.stream import StreamUpstream
-from forwarder.upstream.tally import Tally
-from forwarder.upstream.waiting import TICK, Waiting, step
-from forwarder.upstream.zones import Unanswered, Zone, Zones
+from forwarder.upstream.udp import UdpUpstream
+from forwarder.upstream.waiting import TICK
+from forwarder.upstream.zones import NOBODY_CONFIGURED, Zone, Zones
 from forwarder.wire.edns import ExtendedError
-from forwarder.wire.message import AD, QR, RA, RD, Query, query_for_upstream
+from forwarder.wire.message import AD, QR, RA, RD, TC
 from forwarder.wire.names import name_from_text
-from forwarder.wire.records import Kind, Response, parse_response
+from forwarder.wire.records import Kind, Response
 from tests.lab.collector import garbage_after
-from tests.test_upstream_network import ADDRESS, Asked, Scene, StreamPeer, query_for, response_to
+from tests.test_upstream_network import ADDRESS, Asked, DatagramPeer, Scene, StreamPeer, framed, response_to
+from tests.test_upstream_servers import NXDOMAIN, QUERY, SERVFAIL, Leg, failures, in_row, said, server_of, take_down
 
 DEADLINE = 1.8
-QUERY = query_for("www.example.com")
-SERVFAIL, NXDOMAIN, REFUSED = 2, 3, 5
+ANSWER, OTHER = said(), said(rdatas=(b"\xc0\x00\x02\x02",))
 
 
-def said(rcode: int = 0, rdatas: tuple[bytes, ...] = (ADDRESS,), flags: int = QR | RD | RA) -> Response:
-    """A response to QUERY."""
-    asked = query_for_upstream(1, QUERY.question, QUERY, wants_ad=False)
-    message = response_to(asked, () if rcode else rdatas, rcode=rcode, flags=flags)
-    return parse_response(message, QUERY.name, QUERY.qtype, do=False)
+class Place:
+    """A zone of servers with one transport each."""
 
+    def __init__(self, scene: Scene, *outcomes: list[Any], trust_ad: bool = False, is_equal: bool = False) -> None:
+        self.scene = scene
+        self.legs = [Leg(scene.network, str(number), *script) for number, script in enumerate(outcomes)]
+        self.servers = [server_of(scene, leg, number=number) for number, leg in enumerate(self.legs)]
+        self.zone = Zone(0, self.servers, scene.network, trust_ad=trust_ad, is_equal=is_equal)
 
-class Fake:
-    """An upstream that does as it is told, attempt by attempt, and the last for ever; time-outs and answers take their time."""
+    def outcome(self) -> object:
+        """What comes of QUERY; nothing is left open."""
+        asked = Asked(self.zone.ask(QUERY, self.scene.now + DEADLINE))
+        self.scene.pass_time(0)
+        began = self.scene.now
+        while not asked.is_over and self.scene.now < began + 2 * DEADLINE:
+            self.scene.pass_time(TICK)
+        assert [leg.open for leg in self.legs] == [0] * len(self.legs)
+        return asked.outcome
 
-    def __init__(self, scene: Scene, name: str, *outcomes: Response | Failed, seconds: float = 0.0) -> None:
-        self.name = name
-        self.waits: list[float] = []
-        """How long each attempt might have taken."""
-        self._scene = scene
-        self._outcomes = list(outcomes)
-        self._seconds = seconds
-
-    async def exchange(self, query: Query, until: float) -> Response | Failed:
-        assert query is QUERY
-        self.waits.append(until - self._scene.network.turn.now)
-        outcome = self._outcomes.pop(0) if len(self._outcomes) > 1 else self._outcomes[0]
-        self._scene.now = until if outcome is Failed.TIMEOUT else self._scene.now + self._seconds
-        self._scene.network.turn.begin()
-        return outcome
-
-
-class Silent:
-    """An upstream that never says anything: each attempt waits with the timers until it is given up."""
-
-    def __init__(self, scene: Scene, name: str) -> None:
-        self.name = name
-        self.waits: list[float] = []
-        self._scene = scene
-
-    async def exchange(self, query: Query, until: float) -> Response | Failed:
-        assert query is QUERY
-        self.waits.append(until - self._scene.network.turn.now)
-        waiting = Waiting()
-        self._scene.network.timers.watch(waiting, until)
-        assert await waiting is None
-        return Failed.TIMEOUT
+    @property
+    def asked(self) -> list[int]:
+        """How often each was asked."""
+        return [len(leg.exchanges) for leg in self.legs]
 
 
 @pytest.fixture
 def scene() -> Iterator[Scene]:
     with Scene() as scene:
         yield scene
-
-
-def zone_of(scene: Scene, *upstreams: Upstream, trust_ad: bool = False) -> Zone:
-    tallies = [Tally(scene.counts, number, scene.network.turn) for number in range(len(upstreams))]
-    return Zone(0, list(upstreams), tallies, scene.network.turn, trust_ad=trust_ad)
-
-
-def ask(scene: Scene, zone: Zone, seconds: float = DEADLINE) -> Response | Unanswered:
-    """What comes of QUERY, where nothing has to be waited for."""
-    outcomes: list[Response | Unanswered] = []
-
-    async def asking() -> None:
-        outcomes.append(await zone.ask(QUERY, scene.now + seconds))
-
-    scene.network.turn.begin()
-    step(asking())
-    scene.network.turn.end()
-    return outcomes[0]
-
-
-def in_row(scene: Scene, number: int, place: int) -> int:
-    return scene.counts[counters.upstream_row(number) + place]
-
-
-def failures(scene: Scene, number: int) -> dict[str, int]:
-    counted = {
-        reason: in_row(scene, number, counters.FAILURES_IN_ROW + at) for at, reason in enumerate(counters.FAILURE_REASONS)
-    }
-    return {reason: count for reason, count in counted.items() if count}
 
 
 class TestForName:
@@ -118,203 +72,221 @@ class TestForName:
         ],
     )
     def test_the_longest_suffix(self, scene: Scene, name: str, expected: int) -> None:
-        zones = Zones(
-            {
-                name_from_text(text): Zone(number, [], [], scene.network.turn, trust_ad=False)
-                for number, text in enumerate(["example.com", "corp.example.com", "local"])
-            },
-            Zone(9, [], [], scene.network.turn, trust_ad=False),
-        )
+        names = ["example.com", "corp.example.com", "local"]
+        inner = {name_from_text(text): Zone(number, [], scene.network) for number, text in enumerate(names)}
+        zones = Zones(inner, Zone(9, [], scene.network))
         assert zones.for_name(name_from_text(name)).number == expected
+        assert zones.the_only is None
 
     @pytest.mark.parametrize("name", [".", "com", "www.example.com"])
     def test_the_root_encloses_everything(self, scene: Scene, name: str) -> None:
-        root = Zone(4, [], [], scene.network.turn, trust_ad=False)
-        nowhere = Zone(-1, [], [], scene.network.turn, trust_ad=False)
+        root, nowhere = Zone(4, [], scene.network), Zone(-1, [], scene.network)
         assert Zones({b"\0": root}, nowhere).for_name(name_from_text(name)) is root
+        assert Zones({b"\0": root}, nowhere).the_only is root
         assert Zones({}, nowhere).for_name(name_from_text(name)) is nowhere
 
 
 class TestAnswered:
     def test_by_the_first_nobody_else_is_asked(self, scene: Scene) -> None:
-        first, second = Fake(scene, "first", said()), Fake(scene, "second", said())
-        outcome = ask(scene, zone_of(scene, first, second))
-        assert isinstance(outcome, Response)
-        assert outcome.message.endswith(ADDRESS)
-        assert (len(first.waits), len(second.waits)) == (1, 0)
+        place = Place(scene, [(0.1, ANSWER)], [(0.0, OTHER)])
+        assert place.outcome() == ANSWER
+        assert place.asked == [1, 0]
 
-    @pytest.mark.parametrize("failed", [Failed.TIMEOUT, Failed.NETWORK, Failed.MALFORMED])
-    def test_by_the_next_when_the_first_failed(self, scene: Scene, failed: Failed) -> None:
-        first, second = Fake(scene, "first", failed), Fake(scene, "second", said())
-        assert isinstance(ask(scene, zone_of(scene, first, second)), Response)
-        assert (len(first.waits), len(second.waits)) == (1, 1)
-        assert failures(scene, 0) == {failed.value: 1}
-        assert failures(scene, 1) == {}
+    @pytest.mark.parametrize("outcome", [Failed.NETWORK, (0.1, Failed.MALFORMED), (0.1, said(SERVFAIL)), (0.6, ANSWER)])
+    def test_by_the_next_when_the_first_did_not_do(self, scene: Scene, outcome: object) -> None:
+        place = Place(scene, [outcome], [(0.1, OTHER)])
+        assert place.outcome() == OTHER
+        assert place.asked == [1, 1]
 
-    def test_by_the_same_when_its_connection_was_lost(self, scene: Scene) -> None:
-        """The next in order may know another truth: a public server beside an internal one."""
-        first, second = Fake(scene, "first", Failed.LOST, said()), Fake(scene, "second", said())
-        assert isinstance(ask(scene, zone_of(scene, first, second)), Response)
-        assert (len(first.waits), len(second.waits)) == (2, 0)
-        assert failures(scene, 0) == {"network": 1}
-
-    @pytest.mark.parametrize("rcode", [1, 2, 4, 5, 9])
-    def test_by_the_next_when_the_first_said_it_cannot(self, scene: Scene, rcode: int) -> None:
-        first, second = Fake(scene, "first", said(rcode)), Fake(scene, "second", said())
-        assert isinstance(ask(scene, zone_of(scene, first, second)), Response)
-        reason = {1: "formerr", 2: "servfail", 4: "notimp", 5: "refused"}.get(rcode, "other")
-        assert failures(scene, 0) == {reason: 1}
+    def test_by_the_first_attempt_though_it_was_late(self, scene: Scene) -> None:
+        place = Place(scene, [(0.5, ANSWER)], [])
+        assert place.outcome() == ANSWER
+        assert place.asked == [1, 1]
+        assert failures(scene, 0) == {"timeout": 1}
 
     @pytest.mark.parametrize(("rcode", "kind"), [(NXDOMAIN, Kind.NXDOMAIN), (0, Kind.NODATA)])
     def test_a_negative_is_an_answer(self, scene: Scene, rcode: int, kind: Kind) -> None:
-        second = Fake(scene, "second", said())
-        outcome = ask(scene, zone_of(scene, Fake(scene, "first", said(rcode, ())), second))
+        place = Place(scene, [(0.1, said(rcode, ()))], [(0.1, OTHER)])
+        outcome = place.outcome()
         assert isinstance(outcome, Response)
         assert outcome.kind is kind
-        assert second.waits == []
+        assert place.asked == [1, 0]
 
-    def test_by_the_same_one_in_a_later_round(self, scene: Scene) -> None:
-        first = Fake(scene, "first", Failed.TIMEOUT, Failed.NETWORK, said())
-        assert isinstance(ask(scene, zone_of(scene, first)), Response)
-        assert first.waits == pytest.approx([0.4, 0.6, 0.9])
-
-    def test_how_long_it_took_is_counted_from_its_own_attempt(self, scene: Scene) -> None:
-        first, second = Fake(scene, "first", Failed.TIMEOUT), Fake(scene, "second", said(), seconds=0.02)
-        ask(scene, zone_of(scene, first, second))
-        microseconds = counters.SECONDS_IN_ROW + counters.PER_HISTOGRAM - 1
-        assert in_row(scene, 0, microseconds) == 0
-        assert in_row(scene, 1, microseconds) == pytest.approx(20_000, abs=5)
-
+    @pytest.mark.parametrize("is_first", [True, False])
     @pytest.mark.parametrize(
         ("trust_ad", "flag", "authentic"), [(True, AD, True), (True, 0, False), (False, AD, False), (False, 0, False)]
     )
-    def test_ad_counts_only_where_the_zone_trusts_it(self, scene: Scene, *, trust_ad: bool, flag: int, authentic: bool) -> None:
-        upstream = Fake(scene, "first", said(flags=QR | RD | RA | flag))
-        outcome = ask(scene, zone_of(scene, upstream, trust_ad=trust_ad))
+    def test_ad_counts_only_where_the_zone_trusts_it(
+        self, scene: Scene, *, trust_ad: bool, flag: int, authentic: bool, is_first: bool
+    ) -> None:
+        script = [(0.0, said(flags=QR | RD | RA | flag))]
+        place = Place(scene, *([script] if is_first else [[Failed.NETWORK], script]), trust_ad=trust_ad)
+        outcome = place.outcome()
         assert isinstance(outcome, Response)
         assert outcome.is_authentic is authentic
 
 
-class TestUnanswered:
-    @pytest.mark.parametrize(
-        ("outcome", "error", "text"),
-        [
-            (Failed.TIMEOUT, ExtendedError.NO_REACHABLE_AUTHORITY, "no response from 192.0.2.1:53"),
-            (Failed.NETWORK, ExtendedError.NETWORK_ERROR, "cannot reach 192.0.2.1:53"),
-            (Failed.MALFORMED, ExtendedError.INVALID_DATA, "malformed response from 192.0.2.1:53"),
-            (said(SERVFAIL), ExtendedError.NO_REACHABLE_AUTHORITY, "SERVFAIL from 192.0.2.1:53"),
-            (said(REFUSED), ExtendedError.NO_REACHABLE_AUTHORITY, "REFUSED from 192.0.2.1:53"),
-            (said(4), ExtendedError.NO_REACHABLE_AUTHORITY, "NOTIMP from 192.0.2.1:53"),
-            (said(1), ExtendedError.NO_REACHABLE_AUTHORITY, "FORMERR from 192.0.2.1:53"),
-            (said(9), ExtendedError.NO_REACHABLE_AUTHORITY, "RCODE 9 from 192.0.2.1:53"),
-        ],
-        ids=lambda value: getattr(value, "name", None) or (value if isinstance(value, str) else "response"),
-    )
-    def test_says_why(self, scene: Scene, outcome: Response | Failed, error: ExtendedError, text: str) -> None:
-        said_why = Unanswered(error, text, timed_out=outcome is Failed.TIMEOUT)
-        assert ask(scene, zone_of(scene, Fake(scene, "192.0.2.1:53", outcome))) == said_why
+class TestLearnt:
+    def test_of_a_plain_answer_its_time_and_that_opt_is_known(self, scene: Scene) -> None:
+        place = Place(scene, [(0.1, ANSWER)])
+        place.outcome()
+        scene.end_turn()
+        assert place.legs[0].round_trip.wait == pytest.approx(0.3, abs=0.1)
+        assert place.servers[0].dialect.knows_edns
+        assert in_row(scene, 0, counters.SECONDS_IN_ROW + counters.PER_HISTOGRAM - 1) == pytest.approx(100_000, abs=20_000)
+        assert failures(scene) == {}
 
-    def test_the_last_that_was_asked_is_named(self, scene: Scene) -> None:
-        zone = zone_of(scene, Fake(scene, "first", said(SERVFAIL)), Fake(scene, "second", said(REFUSED)))
-        outcome = ask(scene, zone)
-        assert isinstance(outcome, Unanswered)
-        assert outcome.text == "REFUSED from second"
+    def test_of_many_answers_in_one_turn_the_first_alone(self, scene: Scene) -> None:
+        """RFC 6298 section 3: one sample for each round trip."""
+        place = Place(scene, [])
+        asked = [Asked(place.zone.ask(QUERY, scene.now + DEADLINE)) for _ in range(2)]
+        first, second = place.legs[0].exchanges
+        scene.now += 0.02
+        scene.network.turn.begin()
+        first.hear(ANSWER)
+        wait = place.legs[0].round_trip.wait
+        second.hear(ANSWER)
+        assert all(one.is_over for one in asked)
+        assert place.legs[0].round_trip.wait == wait
 
-    def test_no_upstream_is_ever_invented(self, scene: Scene) -> None:
-        outcome = ask(scene, zone_of(scene))
-        assert outcome == Unanswered(ExtendedError.NO_REACHABLE_AUTHORITY, "no upstream is configured for this name")
-
-    def test_who_said_it_cannot_is_asked_once(self, scene: Scene) -> None:
-        first, second = Fake(scene, "first", said(SERVFAIL)), Fake(scene, "second", Failed.NETWORK)
-        assert isinstance(ask(scene, zone_of(scene, first, second)), Unanswered)
-        assert (len(first.waits), len(second.waits)) == (1, 3)
-
-    def test_nobody_is_asked_more_than_three_times_and_all_together_six(self, scene: Scene) -> None:
-        upstreams = [Fake(scene, str(number), Failed.NETWORK) for number in range(4)]
-        assert isinstance(ask(scene, zone_of(scene, *upstreams)), Unanswered)
-        assert [len(upstream.waits) for upstream in upstreams] == [2, 2, 1, 1]
-
-    def test_the_deadline_ends_it(self, scene: Scene) -> None:
-        first, second = Fake(scene, "first", Failed.TIMEOUT), Fake(scene, "second", Failed.TIMEOUT)
-        began = scene.now
-        assert isinstance(ask(scene, zone_of(scene, first, second)), Unanswered)
-        assert scene.now == pytest.approx(began + DEADLINE)
-        assert first.waits == pytest.approx([0.4, 0.6])
-        assert second.waits == pytest.approx([0.4, 0.4])
-
-
-class TestHealth:
-    def test_three_questions_in_vain_and_the_next_is_asked_first(self, scene: Scene) -> None:
-        first, second = Fake(scene, "first", Failed.TIMEOUT), Fake(scene, "second", said())
-        zone = zone_of(scene, first, second)
-        ups = []
-        for _ in range(4):
-            ask(scene, zone)
-            ups.append(in_row(scene, 0, counters.UP_IN_ROW))
-        assert (len(first.waits), len(second.waits)) == (3, 4)
-        assert ups == [1, 1, 0, 0]
-
-    def test_after_its_rest_it_is_asked_first_and_a_response_brings_it_back(self, scene: Scene) -> None:
-        first = Fake(scene, "first", Failed.NETWORK, Failed.NETWORK, Failed.NETWORK, said())
-        zone = zone_of(scene, first, Fake(scene, "second", said()))
-        for _ in range(3):
-            ask(scene, zone)
-        assert in_row(scene, 0, counters.UP_IN_ROW) == 0
-        scene.now += 1.0
-        ask(scene, zone)
-        assert len(first.waits) == 4
-        assert in_row(scene, 0, counters.UP_IN_ROW) == 1
-
-    def test_who_says_it_cannot_is_up(self, scene: Scene) -> None:
-        first = Fake(scene, "first", said(SERVFAIL))
-        zone = zone_of(scene, first, Fake(scene, "second", said()))
+    @pytest.mark.parametrize("outcome", [(0.01, ANSWER), (0.01, said(SERVFAIL)), Failed.NETWORK])
+    def test_each_question_is_one_first_query(self, scene: Scene, outcome: object) -> None:
+        place = Place(scene, [outcome] * 5, [(0.01, OTHER)] * 5)
         for _ in range(5):
-            ask(scene, zone)
-        assert len(first.waits) == 5
-        assert in_row(scene, 0, counters.UP_IN_ROW) == 1
+            place.outcome()
+        assert place.servers[0].budget.firsts == 5
+
+    def test_one_lost_datagram_changes_nothing(self, scene: Scene) -> None:
+        place = Place(scene, [(5.0, ANSWER), (0.01, ANSWER)])
+        assert place.outcome() == ANSWER
+        assert place.servers[0].is_ready
+        assert not place.servers[0].health.is_troubled
 
 
-@pytest.mark.parametrize("upstreams", [1, 2, 3])
-@pytest.mark.parametrize("phase", range(0, 20, 3))
-def test_silence_ends_by_the_deadline_and_every_attempt_had_time_for_an_answer(
-    scene: Scene, upstreams: int, phase: int
-) -> None:
-    """With the real timers, which end waits a little early: what is left then is no time for another attempt."""
-    scene.now += phase / 1000
-    scene.network.turn.begin()
-    silent = [Silent(scene, str(number)) for number in range(upstreams)]
-    began = scene.now
-    asked = Asked(zone_of(scene, *silent).ask(QUERY, began + DEADLINE))
-    over_at = 0.0
-    while not asked.is_over:
-        scene.pass_time(TICK)
-        over_at = scene.now
-    assert began + DEADLINE - 2 * TICK - 1e-9 <= over_at <= began + DEADLINE + 1e-9
-    assert min(wait for upstream in silent for wait in upstream.waits) >= FIRST_WAIT / 2
+class TestState:
+    def test_down_is_a_zone_whose_upstreams_all_are(self, scene: Scene) -> None:
+        place = Place(scene, [], [])
+        states = [place.zone.is_down]
+        take_down(place.servers[0], scene.now)
+        states.append(place.zone.is_down)
+        place.servers[1].loops(is_looped=True)
+        states.append(place.zone.is_down)
+        for _ in range(2):
+            place.servers[0].was_probed(scene.now, answered=True)
+        states.append(place.zone.is_down)
+        assert states == [False, False, True, False]
+        assert place.zone.recoveries == 1
+        assert not Zone(0, [], scene.network).is_down
+
+    def test_one_made_of_what_is_down_is_down(self, scene: Scene) -> None:
+        place = Place(scene, [])
+        take_down(place.servers[0], scene.now)
+        assert Zone(1, place.servers, scene.network).is_down
+
+    def test_who_is_down_is_asked_last(self, scene: Scene) -> None:
+        place = Place(scene, [(0.1, ANSWER)], [(0.1, OTHER)])
+        take_down(place.servers[0], scene.now)
+        assert place.outcome() == OTHER
+        assert place.asked == [0, 1]
+
+    def test_who_is_spoken_to_plainly_is_asked_so_from_the_start(self, scene: Scene) -> None:
+        place = Place(scene, [(0.1, ANSWER), (0.1, ANSWER)])
+        place.servers[0].learn_dialect(scene.now, edns=False, was_refused=True)
+        assert place.outcome() == ANSWER
+        scene.pass_time(1000)
+        assert place.outcome() == ANSWER
+        assert [exchange.edns for exchange in place.legs[0].exchanges] == [False, True]
+
+    def test_asking_ahead_costs_a_token_of_the_first(self, scene: Scene) -> None:
+        place = Place(scene, [], [])
+        times = 0
+        while place.zone.may_ask_ahead(scene.now):
+            times += 1
+        assert times == 256
+        assert place.servers[1].budget.take(scene.now)
+        place = Place(scene, [], [])
+        take_down(place.servers[0], scene.now)
+        assert not place.zone.may_ask_ahead(scene.now)
+        assert not Zone(0, [], scene.network).may_ask_ahead(scene.now)
+
+    def test_equals_are_asked_in_turn(self, scene: Scene) -> None:
+        place = Place(scene, *[[(0.0, ANSWER)] * 6 for _ in range(3)], is_equal=True)
+        asked = []
+        for _ in range(6):
+            place.outcome()
+            asked.append(place.asked)
+        assert [sum(one) for one in asked] == [1, 2, 3, 4, 5, 6]
+        assert asked[2] == [1, 1, 1]
+        assert asked[5] == [2, 2, 2]
 
 
-def test_a_server_that_reads_and_closes_gets_at_most_three_queries_for_one_question(scene: Scene) -> None:
-    """RFC 9520 section 3.1: at most three queries to one server over one transport."""
-    with StreamPeer() as peer:
-        upstream = StreamUpstream(peer.address, scene.network, scene.tally, wants_ad=False)
-        asked = Asked(zone_of(scene, upstream).ask(QUERY, scene.now + DEADLINE))
-        queries = 0
-        while not asked.is_over:
-            connection = peer.accept()
+class TestUnanswered:
+    def test_no_upstream_is_ever_invented(self, scene: Scene) -> None:
+        assert Place(scene).outcome() == NOBODY_CONFIGURED
+
+    def test_the_first_that_was_not_asked_at_length_is_named(self, scene: Scene) -> None:
+        because = Unanswered(ExtendedError.NO_REACHABLE_AUTHORITY, "SERVFAIL from 0")
+        assert Place(scene, [(0.1, said(SERVFAIL))]).outcome() == because
+
+    @pytest.mark.parametrize("phase", range(0, 20, 3))
+    def test_silence_ends_by_the_deadline(self, scene: Scene, phase: int) -> None:
+        scene.now += phase / 1000
+        scene.network.turn.begin()
+        began = scene.now
+        outcome = Place(scene, [], []).outcome()
+        assert isinstance(outcome, Unanswered)
+        assert outcome.timed_out
+        assert began + DEADLINE - 3 * TICK <= scene.now <= began + DEADLINE + 1e-9
+
+
+class TestReal:
+    """The transports there are, and the other side of them."""
+
+    def test_what_is_truncated_is_asked_over_a_stream_and_the_response_is_whole(self, scene: Scene) -> None:
+        with StreamPeer() as stream, DatagramPeer() as datagrams:
+            udp = UdpUpstream(datagrams.address, scene.network, scene.tally, case_randomisation="auto", wants_ad=False)
+            tcp = StreamUpstream(stream.address, scene.network, scene.tally, wants_ad=False)
+            server = Server("both", (udp, tcp), scene.tally, scene.now)
+            asked = Asked(Zone(0, [server], scene.network).ask(QUERY, scene.now + DEADLINE))
+            query, port = datagrams.receive()
+            datagrams.send(response_to(query, (), flags=QR | RD | RA | TC), port)
             scene.serve()
-            connection.receive()
-            queries += 1
-            connection.close()
+            connection = stream.accept()
             scene.serve()
-        assert queries <= 3
+            connection.send(framed(response_to(connection.receive())))
+            scene.serve_until_over(asked)
+            assert asked.address == ADDRESS
+            server.leave()
+        assert (scene.queries_sent("udp"), scene.queries_sent("tcp")) == (1, 1)
+
+    def test_a_server_that_reads_and_closes_gets_at_most_three_queries_for_one_question(self, scene: Scene) -> None:
+        """RFC 9520 section 3.1: at most three queries to one server over one transport."""
+        with StreamPeer() as peer:
+            tcp = StreamUpstream(peer.address, scene.network, scene.tally, wants_ad=False)
+            server = Server("tcp", (tcp,), scene.tally, scene.now)
+            asked = Asked(Zone(0, [server], scene.network).ask(QUERY, scene.now + DEADLINE))
+            queries = 0
+            while not asked.is_over:
+                if peer.is_quiet():
+                    scene.pass_time(TICK)
+                    continue
+                connection = peer.accept()
+                scene.serve()
+                connection.receive()
+                queries += 1
+                connection.close()
+                scene.serve()
+            assert isinstance(asked.outcome, Unanswered)
+            assert (queries, tcp.open) == (3, 0)
 
 
 def test_nothing_is_left_for_the_collector(scene: Scene) -> None:
-    zone = zone_of(scene, Silent(scene, "first"), Fake(scene, "second", said(SERVFAIL), Failed.NETWORK))
+    place = Place(scene, [], [], [])
+    place.legs[0].always, place.legs[2].always = (0.01, said(SERVFAIL)), Failed.NETWORK
 
-    def ask_until_the_deadline() -> None:
-        asked = Asked(zone.ask(QUERY, scene.now + DEADLINE))
-        scene.pass_time_in_ticks(2.0)
-        assert asked.is_over
+    def ask_in_vain() -> None:
+        assert isinstance(place.outcome(), Unanswered)
+        for leg in place.legs:
+            leg.exchanges.clear()
 
-    assert garbage_after(ask_until_the_deadline, times=5) == 0
+    assert garbage_after(ask_in_vain, times=5) == 0
