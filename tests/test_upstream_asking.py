@@ -70,6 +70,11 @@ def about(seconds: float) -> object:
     return pytest.approx(seconds - TICK, abs=TICK + 1e-9)
 
 
+def close_to(seconds: float, apart: float) -> object:
+    """So many, and at most so many more or less."""
+    return pytest.approx(seconds, abs=apart)
+
+
 ANSWER, OTHER = said(), said(rdatas=(b"\xc0\x00\x02\x02",))
 
 
@@ -82,7 +87,7 @@ class TestAnswered:
 
     def test_by_the_next_when_the_first_is_late(self, table: Table) -> None:
         first, second = table.seat(), table.seat((0.02, OTHER))
-        assert table.outcome() == (OTHER, pytest.approx(0.4, abs=0.03))
+        assert table.outcome() == (OTHER, close_to(0.4, 0.03))
         assert (first.sent_after(table.began), second.sent_after(table.began)) == ([0], [about(0.4)])
 
     def test_by_the_first_though_it_is_late(self, table: Table) -> None:
@@ -133,14 +138,14 @@ class TestAnswered:
 
     def test_one_that_could_not_be_reached_is_asked_again_later(self, table: Table) -> None:
         leg = table.seat(Failed.NETWORK, (0.1, ANSWER))
-        assert table.outcome() == (ANSWER, pytest.approx(0.5, abs=0.03))
+        assert table.outcome() == (ANSWER, close_to(0.5, 0.03))
         assert leg.sent_after(table.began) == [0, about(0.4)]
 
     def test_by_an_equal_when_the_first_is_slower_than_it_ever_is(self, table: Table) -> None:
         first, second = table.seat((0.3, ANSWER)), table.seat((0.01, OTHER))
         for _ in range(TAIL_SAMPLES):
             first.round_trip.took_among_equals(0.05)
-        assert table.outcome(hedges=True) == (OTHER, pytest.approx(0.08, abs=0.03))
+        assert table.outcome(hedges=True) == (OTHER, close_to(0.08, 0.03))
         assert len(second.exchanges) == 1
 
     def test_how_long_it_may_take_is_learnt(self, table: Table) -> None:

@@ -4,7 +4,8 @@ from collections.abc import Iterator
 
 import pytest
 
-from forwarder.upstream import connection, stream
+from forwarder.upstream import connection as connections
+from forwarder.upstream import stream
 from forwarder.upstream.connection import HOPELESS, LOOK_AGAIN
 from forwarder.upstream.round_trip import FIRST_WAIT
 from forwarder.upstream.servers import Failed
@@ -96,7 +97,7 @@ class TestPool:
         assert former.is_closed_by_us()
 
     def test_one_that_is_old_takes_no_new_queries(self, stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr(connection, "MAX_AGE", 20.0)
+        monkeypatch.setattr(connections, "MAX_AGE", 20.0)
         former = stage.connected()
         for _ in range(5):
             stage.pass_time(5)
@@ -200,14 +201,13 @@ class TestLate:
         assert long.failed is Failed.TIMEOUT
         assert not short.is_over
 
-    def test_on_a_silent_one_siblings_that_said_nothing_since_are_trusted_no_more(
-        self, stage: Stage, _one_query_each: None
-    ) -> None:
+    @pytest.mark.usefixtures("_one_query_each")
+    def test_on_a_silent_one_siblings_that_said_nothing_since_are_trusted_no_more(self, stage: Stage) -> None:
         asked = [stage.ask() for _ in range(3)]
         silent, heard, unheard = [stage.peer.accept() for _ in range(3)]
         stage.serve()
-        for connection in (silent, heard, unheard):
-            connection.answer(connection.receive())
+        for accepted in (silent, heard, unheard):
+            accepted.answer(accepted.receive())
         stage.serve_until_over(*asked)
         stage.pass_time(TICK)
         late = outstanding_on(stage, silent, seconds=0.1)
@@ -256,7 +256,8 @@ class TestAbandoned:
         stage.ask_in_a_turn()
         assert connection.receive()[:2] == b"\0\5"
 
-    def test_counts_as_load_until_its_response(self, stage: Stage, _one_query_each: None) -> None:
+    @pytest.mark.usefixtures("_one_query_each")
+    def test_counts_as_load_until_its_response(self, stage: Stage) -> None:
         asked = stage.ask()
         connection = stage.dialled()
         query = connection.receive()

@@ -362,6 +362,7 @@ class Referee:
         server = play.servers[send.server]
         outcomes = OVER_A_STREAM if server.legs[send.leg].is_stream else OVER_UDP
         outcome = self._data.draw(st.sampled_from(outcomes))
+        assert isinstance(outcome, Response | Failed)
         if outcome is Failed.TIMEOUT:
             if attempt.is_late or attempt.due >= UNTIL:
                 play.now = UNTIL

@@ -9,6 +9,7 @@ from collections.abc import Iterator
 
 import pytest
 
+from forwarder.upstream.connection import LOOK_AGAIN
 from forwarder.upstream.network import address_for
 from forwarder.upstream.servers import Failed
 from forwarder.upstream.tls import QUIET_SECONDS, ServerIdentity, context_for
@@ -174,6 +175,8 @@ class TestHandshakesThatEndBadly:
             stage.pass_time(0.5)
             assert asked.failed is Failed.TIMEOUT
             assert stage.connections == 0
+            asked.abandon()
+            stage.pass_time(LOOK_AGAIN)
             assert open_descriptors() <= before + 1  # the other side's
             assert heard[0][0] == 0x16  # a handshake record, RFC 8446 section 5.1
             assert b"secret" not in heard[0]

@@ -180,7 +180,7 @@ class TestMismatch:
         assert asked.failed is Failed.MISMATCHED
         asked.again()
         stage.pass_time(0.1)
-        assert asked.failed is Failed.TIMEOUT
+        assert asked.outcome is Failed.TIMEOUT
         asked.abandon()
 
     def test_from_another_port_the_kernel_keeps_it_away(self, stage: Stage) -> None:

@@ -69,7 +69,14 @@ class UdpUpstream:
         """When one of them may have waited for long enough; one timer serves them all."""
         self._is_closed = False
 
-    def exchange(self, query: Query, until: float, *, edns: bool = True, apart: bool = False) -> Exchanging:  # noqa: ARG002
+    def exchange(
+        self,
+        query: Query,
+        until: float,
+        *,
+        edns: bool = True,
+        apart: bool = False,  # noqa: ARG002 - as Upstream has it
+    ) -> Exchanging:
         """Send one query; to be awaited for its response or why there is none. Each is `apart` anyway."""
         carrier = self._socket_for(query.qtype)
         if isinstance(carrier, Settled):
