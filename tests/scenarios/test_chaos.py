@@ -30,6 +30,8 @@ SECONDS = 60
 """Of chaos, in two halves."""
 CALM = 9.0
 """Seconds of load with all upstreams well, before and after: longer than what is idle may stay open."""
+AHEAD = ("nice", "-n", "-15")
+"""The daemon goes first: that load and upstreams share its two cores is none of its doing. Who may not have that is warned."""
 DEADLINE = 1.8
 MARGIN = 0.1
 """Seconds, beyond what the machine took of the control."""
@@ -93,7 +95,7 @@ def cause_chaos(upstreams: ChaoticUpstreams, chance: random.Random, until: float
 
 def assert_right(report: Report) -> None:
     """Each of them, once, in time."""
-    assert [told.name for told in report.told if told.answers != 1] == []
+    assert [(round(told.at, 2), told.name, told.answers) for told in report.told if told.answers != 1] == []
     assert [(round(told.at, 2), wrong) for told in report.told if (wrong := complaint(told.response))] == []
     latest = max(report.told, key=lambda told: told.seconds)
     assert latest.seconds <= DEADLINE + MARGIN + percentile(report.control, 1.0), latest
@@ -117,7 +119,7 @@ def test_chaos(tmp_path: Path) -> None:
     with ChaoticUpstreams(3, ttl=TTL) as upstreams:
         servers = f"upstreams: {upstreams.addresses}"
         zones = f"{{zone: ., {servers}}}, {{zone: tcp.test, {servers}, transport: tcp, policy: equal}}"
-        with Daemon(f"zones: [{zones}]\ncache: {{memory: 1MiB}}") as daemon:
+        with Daemon(f"zones: [{zones}]\ncache: {{memory: 1MiB}}", before=AHEAD) as daemon:
             descriptors = assert_calm(daemon, chance)
             worker = daemon.worker()
             asked = questions(round(RATE * SECONDS), chance)
@@ -133,13 +135,14 @@ def test_chaos(tmp_path: Path) -> None:
                 said, _ = load.communicate(timeout=30)
             growth = daemon.worker_resident() - after_half
             rcodes = Counter(dns.rcode.to_text(told.response.rcode()) for told in report.told if told.answers)
-            sys.stdout.write(f"{rcodes}, grown by {growth} octets\n{said}")
+            missed = daemon.metric("forwarder_deadline_missed_total")
+            sys.stdout.write(f"{rcodes}, deadline missed {missed:.0f} times, grown by {growth} octets\n{said}")
             assert_right(report)
             assert rcodes["SERVFAIL"] < len(report.told) / 2, "a test of failures alone"
             lost = re.search(r"Queries lost: +(\d+)", said)
             assert lost is not None
             assert lost[1] == "0"
-            assert daemon.metric("forwarder_deadline_missed_total") == 0
+            assert missed == 0
             assert growth < GROWTH
             afterwards = assert_calm(daemon, chance)
             sys.stdout.write(f"files open: {descriptors} before, {afterwards} afterwards\n")
