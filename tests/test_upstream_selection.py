@@ -287,7 +287,10 @@ class TestDialect:
         play.ask()
         play.send()
         assert play.sent == [Send(0, 0, edns=False)]
-        play.now += 900
+        play.now += 899
+        play.ask()
+        assert not play.send().send.edns
+        play.now += 1
         play.ask()
         assert play.send().send.edns
 
