@@ -48,7 +48,8 @@ async def asked(
     reason = NOBODY_UP if any(not server.is_looped for server in candidates) else LOOPED
     denial: tuple[Attempt, Response] | None = None
     if begun is not None:
-        attempts.take(begun.attempt, begun.outcome, turn.now)
+        if attempts.take(begun.attempt, begun.outcome, turn.now) and isinstance(begun.outcome, Response):
+            return begun.outcome
         reason = reason_for(candidates[begun.attempt.send.server].name, begun.outcome, reason)
         if begun.outcome in OPEN:
             race.enter(begun.attempt, begun.exchange)

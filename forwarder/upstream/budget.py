@@ -24,10 +24,14 @@ class Budget:
         self.firsts = 0
         """First queries since tokens were last counted; whoever sends one adds it."""
 
+    def has_any(self, now: float) -> bool:
+        """Whether there is a token."""
+        self._fill(now)
+        return self._tokens >= 1
+
     def take(self, now: float) -> bool:
         """Whether there is a token, which is then gone."""
-        self._fill(now)
-        if self._tokens < 1:
+        if not self.has_any(now):
             return False
         self._tokens -= 1
         return True

@@ -34,6 +34,10 @@ class Exchange(Waiting):
         except WireError:
             return Failed.MALFORMED
 
+    def prolong(self, until: float) -> None:
+        """Be told again at `until`; whoever told it just now looks at it then."""
+        self.due = until
+
     def give_up(self) -> None:
         """Nothing came in time: whoever waits is told, and may go on waiting."""
         self.due = math.inf
@@ -51,6 +55,9 @@ class Settled:
     def __await__(self) -> Generator[Waiting, None, Response | Failed]:
         yield from ()
         return self._outcome
+
+    def prolong(self, until: float) -> None:
+        """It is over."""
 
     def abandon(self) -> None:
         """It holds nothing."""

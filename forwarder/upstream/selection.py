@@ -140,8 +140,9 @@ class Attempts:
             self._ruled_out |= 1 << send.server  # should its denial wait, it has said all it knows
             return True
         if outcome is Failed.TIMEOUT:
-            attempt.is_late = True
-            server.failed(outcome.value, now)
+            if not attempt.is_late:
+                attempt.is_late = True
+                server.failed(outcome.value, now)
         elif outcome is Failed.MISMATCHED:
             self._ask_other_leg(send, costs=True)  # of a stream this is never heard: nobody forges what is on it
         else:
@@ -225,7 +226,7 @@ class Attempts:
                 is_first = not asked and server.health.is_up
                 if is_first or server.budget.take(now):
                     return Send(number, leg, self._edns_for(number, asked, now))
-                if self.open:
+                if self.open or not server.health.is_up:
                     continue
                 ready_at = now + TOKEN_WAIT
             soonest = min(soonest, ready_at)

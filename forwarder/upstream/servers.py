@@ -48,6 +48,9 @@ OPEN = (Failed.TIMEOUT, Failed.MISMATCHED)
 class Exchanging(Awaitable[Response | Failed], Protocol):
     """A query on its way: to be awaited, and again after what is in OPEN."""
 
+    def prolong(self, until: float) -> None:
+        """Before it is awaited again: it is to count as late again at `until`."""
+
     def abandon(self) -> None:
         """Nobody waits any more: give back what it holds. For an exchange that is open only."""
 

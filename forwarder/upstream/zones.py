@@ -6,8 +6,8 @@ is); `ask` returns at `until` at the latest and never raises.
 
 from forwarder.upstream.asking import Begun, Unanswered, asked
 from forwarder.upstream.network import Network
-from forwarder.upstream.selection import FAILURE, Attempts, Send
-from forwarder.upstream.servers import Server
+from forwarder.upstream.selection import FAILURE, SLACK, TOKEN_WAIT, Attempts, Send
+from forwarder.upstream.servers import Failed, Server
 from forwarder.wire.edns import ExtendedError
 from forwarder.wire.message import Query
 from forwarder.wire.names import ancestors
@@ -75,10 +75,20 @@ class Zone:
             if not self._trust_ad:
                 response.is_authentic = False
             return response
+        is_late = response is Failed.TIMEOUT
+        if is_late:
+            first.failed(Failed.TIMEOUT.value, turn.now)
+        # Of thousands at one silent upstream most can do nothing but wait: here that takes half the memory.
+        while response is Failed.TIMEOUT and len(self._servers) == 1 and not first.budget.has_any(turn.now):
+            exchange.prolong(min(until, turn.now + TOKEN_WAIT))
+            response = await exchange
+            if turn.now + SLACK >= until:
+                break
         first.budget.firsts -= 1
         attempts = Attempts(self._servers, now, until)
-        begun = Begun(attempts.begin(PLAIN, now), exchange, response)
-        return self._told(await asked(query, self._servers, attempts, self._network, begun))
+        attempt = attempts.begin(PLAIN, now)
+        attempt.is_late = is_late
+        return self._told(await asked(query, self._servers, attempts, self._network, Begun(attempt, exchange, response)))
 
     def _told(self, outcome: Response | Unanswered) -> Response | Unanswered:
         if not self._trust_ad and isinstance(outcome, Response):
