@@ -5,6 +5,7 @@ Does what `selection` says. Always holds: `asked` returns at `until` at the late
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 
 from forwarder.upstream.network import Network
 from forwarder.upstream.racing import Race
@@ -86,7 +87,21 @@ _RCODE_NAMES = {rcode.value: rcode.name for rcode in Rcode}
 
 def reason_for(upstream: str, outcome: Response | Failed, before: Unanswered) -> Unanswered:
     """Why an attempt did not do; what another attempt came to `before` is kept where this one tells nothing."""
-    match outcome:
+    if isinstance(outcome, Response):
+        return _failure_of(upstream, outcome.rcode)
+    return _reason(upstream, outcome) or before
+
+
+@lru_cache(256)
+def _failure_of(upstream: str, rcode: int) -> Unanswered:
+    name = _RCODE_NAMES.get(rcode, f"RCODE {rcode}")
+    return Unanswered(ExtendedError.NO_REACHABLE_AUTHORITY, f"{name} from {upstream}")
+
+
+@lru_cache(256)
+def _reason(upstream: str, failed: Failed) -> Unanswered | None:
+    # One object for all questions that end so: thousands may, and each is remembered for a while.
+    match failed:
         case Failed.TIMEOUT:
             return Unanswered(ExtendedError.NO_REACHABLE_AUTHORITY, f"no response from {upstream}", timed_out=True)
         case Failed.NETWORK | Failed.LOST:
@@ -97,7 +112,4 @@ def reason_for(upstream: str, outcome: Response | Failed, before: Unanswered) ->
             return Unanswered(ExtendedError.INVALID_DATA, f"malformed response from {upstream}")
         case Failed.EXHAUSTED:
             return Unanswered(ExtendedError.NO_REACHABLE_AUTHORITY, f"too many queries wait for {upstream}", timed_out=True)
-        case Response():
-            rcode = _RCODE_NAMES.get(outcome.rcode, f"RCODE {outcome.rcode}")
-            return Unanswered(ExtendedError.NO_REACHABLE_AUTHORITY, f"{rcode} from {upstream}")
-    return before
+    return None

@@ -4,6 +4,9 @@ For questions whose first attempt did not do; all others await their one exchang
 was entered holds a socket, or wakes anybody.
 """
 
+from collections.abc import Generator
+from typing import Self
+
 from forwarder.upstream.selection import Attempt
 from forwarder.upstream.servers import OPEN, Exchanging, Failed
 from forwarder.upstream.waiting import Timers, Waiting, step
@@ -29,11 +32,15 @@ class Race(Waiting):
         self._open.append((attempt, exchange))
         step(self._report(attempt, exchange))
 
-    async def following(self, until: float) -> Event | None:
-        """What came next; None when nothing did by `until`."""
+    def following(self, until: float) -> Self:
+        """To be awaited for what comes next; None when nothing does by `until`."""
         if not self._events:
             self._timers.watch(self, until)
-            await self
+        return self
+
+    def __await__(self) -> Generator[Waiting, None, Event | None]:
+        if not self._events:
+            yield self
         return self._events.pop(0) if self._events else None
 
     def close(self) -> None:

@@ -45,6 +45,11 @@ class Send(NamedTuple):
     """Which of its transports."""
     edns: bool
 
+    @property
+    def there(self) -> int:
+        """One number for both."""
+        return 2 * self.server + self.leg
+
 
 @dataclass(slots=True, eq=False)
 class Attempt:
@@ -75,13 +80,14 @@ class Attempts:
         self._candidates = candidates
         self._begun_at = now
         self._hedges = hedges
-        self._made: dict[tuple[int, int], int] = {}
-        self._not_before: dict[int, float] = {}
-        self._ruled_out: set[int] = set()
-        self._refused: set[int] = set()
-        self._full: set[tuple[int, int]] = set()
-        """Where nothing more could be sent; one look is enough for a question."""
-        self._at_once: list[tuple[Send, bool]] = []
+        self._made = bytearray(2 * len(candidates))
+        """Attempts by server and leg. All that is kept of a question is small: thousands may be late at one time."""
+        self._not_before: dict[int, float] | None = None
+        self._ruled_out = self._refused = 0
+        """One bit for each server."""
+        self._full = 0
+        """One bit for each server and leg where nothing more could be sent; one look is enough for a question."""
+        self._at_once: tuple[tuple[Send, bool], ...] = ()
         """What has to be asked next, and whether that costs a token."""
         self._total = 0
 
@@ -92,8 +98,8 @@ class Attempts:
 
     def begin(self, send: Send, now: float) -> Attempt:
         """The query leaves."""
-        made = self._made.get((send.server, send.leg), 0)
-        self._made[send.server, send.leg] = made + 1
+        made = self._made[send.there]
+        self._made[send.there] = made + 1
         self._total += 1
         server = self._candidates[send.server]
         if self._times_asked(send.server) == 1:
@@ -107,7 +113,8 @@ class Attempts:
     def next(self, now: float) -> Send | float | None:
         """Ask somebody; or wait until then for what is open; or, with None, give up."""
         while self._at_once:
-            send, costs = self._at_once.pop(0)
+            (send, costs), *others = self._at_once
+            self._at_once = tuple(others)
             if self._may(send) and (not costs or self._candidates[send.server].budget.take(now)):
                 return send
         if self._total >= MAX_ATTEMPTS:
@@ -129,8 +136,8 @@ class Attempts:
             server.took(send.leg, now - attempt.sent_at, now)
             if self._hedges:
                 server.legs[send.leg].round_trip.took_among_equals(now - attempt.sent_at)
-            server.learn_dialect(now, edns=send.edns, was_refused=send.server in self._refused)
-            self._ruled_out.add(send.server)  # should its denial wait, it has said all it knows
+            server.learn_dialect(now, edns=send.edns, was_refused=bool(self._refused >> send.server & 1))
+            self._ruled_out |= 1 << send.server  # should its denial wait, it has said all it knows
             return True
         if outcome is Failed.TIMEOUT:
             attempt.is_late = True
@@ -155,17 +162,17 @@ class Attempts:
         )
 
     def _may_know(self, number: int) -> bool:
-        return number not in self._ruled_out and self._candidates[number].is_usable
+        return not self._ruled_out >> number & 1 and self._candidates[number].is_usable
 
     def _take_failure(self, send: Send, rcode: int) -> None:
         server = self._candidates[send.server]
         server.tally.failed_with(rcode)
         if rcode in REFUSES_EDNS and send.edns and not server.dialect.knows_edns:
-            if send.server not in self._refused:
-                self._refused.add(send.server)
-                self._at_once.append((send._replace(edns=False), True))
+            if not self._refused >> send.server & 1:
+                self._refused |= 1 << send.server
+                self._ask_next(send._replace(edns=False), costs=True)
         else:
-            self._ruled_out.add(send.server)
+            self._ruled_out |= 1 << send.server
 
     def _take_end(self, attempt: Attempt, outcome: Failed, now: float) -> None:
         send, server = attempt.send, self._candidates[attempt.send.server]
@@ -175,32 +182,34 @@ class Attempts:
                 self._ask_other_leg(send, costs=False)
             case Failed.EXHAUSTED:
                 self._total -= 1
-                self._made[send.server, send.leg] -= 1
-                self._full.add((send.server, send.leg))
+                self._made[send.there] -= 1
+                self._full |= 1 << send.there
                 self._ask_other_leg(send, costs=False)
             case Failed.LOST:
                 server.tally.failed(Failed.NETWORK.value)
-                self._at_once.append((send, True))
+                self._ask_next(send, costs=True)
             case Failed.CERTIFICATE:
                 server.failed(outcome.value, now)
-                self._ruled_out.add(send.server)
+                self._ruled_out |= 1 << send.server
             case _:
                 server.failed(outcome.value, now)
-                self._not_before[send.server] = attempt.due
+                self._not_before = (self._not_before or {}) | {send.server: attempt.due}
 
     def _ask_other_leg(self, send: Send, *, costs: bool) -> None:
-        other = 1 - send.leg
-        if other < len(self._candidates[send.server].legs) and not self._made.get((send.server, other)):
-            self._at_once.append((Send(send.server, other, send.edns), costs))
+        other = Send(send.server, 1 - send.leg, send.edns)
+        if other.leg < len(self._candidates[send.server].legs) and not self._made[other.there]:
+            self._ask_next(other, costs=costs)
+
+    def _ask_next(self, send: Send, *, costs: bool) -> None:
+        self._at_once = (*self._at_once, (send, costs))
 
     def _may(self, send: Send) -> bool:
-        there = (send.server, send.leg)
-        if send.server in self._ruled_out or there in self._full:
+        if self._ruled_out >> send.server & 1 or self._full >> send.there & 1:
             return False
-        return self._total < MAX_ATTEMPTS and self._made.get(there, 0) < MAX_ATTEMPTS_EACH
+        return self._total < MAX_ATTEMPTS and self._made[send.there] < MAX_ATTEMPTS_EACH
 
     def _times_asked(self, number: int) -> int:
-        return sum([self._made.get((number, leg), 0) for leg in (0, 1)])
+        return self._made[2 * number] + self._made[2 * number + 1]
 
     def _another(self, now: float) -> Send | float | None:
         """The upstream asked least, those that are up first; where none may be asked yet, when one may."""
@@ -211,7 +220,7 @@ class Attempts:
             leg = next((leg for leg in legs if self._may(Send(number, leg, edns=True))), -1)
             if leg < 0:
                 continue
-            ready_at = self._not_before.get(number, now)
+            ready_at = self._not_before.get(number, now) if self._not_before else now
             if ready_at <= now + SLACK:
                 is_first = not asked and server.health.is_up
                 if is_first or server.budget.take(now):
@@ -228,7 +237,7 @@ class Attempts:
         return sorted(
             (self._times_asked(number), not server.health.is_up, number)
             for number, server in enumerate(self._candidates)
-            if number not in self._ruled_out and not server.is_looped
+            if not self._ruled_out >> number & 1 and not server.is_looped
         )
 
     def _edns_for(self, number: int, asked: int, now: float) -> bool:
