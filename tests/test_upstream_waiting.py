@@ -171,7 +171,8 @@ class TestTimers:
             timers.watch(wait, at)
         now, sweeps = start, 0
         while timers:
-            timers.sweep(now)
+            while timers.sweep(now):
+                pass
             for at, wait in waits.items():
                 assert (wait.at is not None) or now <= at + A_LITTLE
                 assert wait.at != now or at - now <= 2 * TICK + A_LITTLE
