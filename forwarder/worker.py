@@ -142,6 +142,8 @@ class Worker:
         rows = upstreams.row_numbers()
         known: dict[Served, Server] = {}
         by_name: dict[bytes, Zone] = {}
+        for server in self._servers.values():
+            server.zones.clear()
         for number, (zone, told) in enumerate(zip(self._config.zones, upstreams.zones, strict=True)):
             servers = []
             for address in told.addresses:

@@ -132,8 +132,12 @@ class TestStuck:
     def test_does_not_mean_idle(self, stage: Stage) -> None:
         connection = stage.connected()
         stage.pass_time_in_ticks(2 * STUCK)
-        answered_on(stage, connection)
+        for _ in range(2):
+            outstanding_on(stage, connection)
         assert stage.connections == 1
+
+    def test_is_what_clients_hardly_feel(self) -> None:
+        assert STUCK == 0.1
 
     def test_one_that_is_still_being_dialled_as_well(self, stage: Stage) -> None:
         stage.ask()
@@ -231,6 +235,12 @@ class TestLate:
         answered_on(stage, connection)
         assert stage.connections == 1
 
+    def test_what_was_heard_before_it_was_sent_makes_nothing_lively(self, stage: Stage) -> None:
+        asked = outstanding_on(stage, stage.connected(), seconds=0.025)
+        stage.pass_time(TICK)
+        assert asked.failed is Failed.TIMEOUT
+        assert stage.connections == 0
+
     def test_is_put_off_no_more_when_the_connection_falls_silent(self, stage: Stage) -> None:
         connection = stage.connected()
         slow = outstanding_on(stage, connection, seconds=0.05)
@@ -238,6 +248,40 @@ class TestLate:
         stage.pass_time_in_ticks(0.06)
         assert slow.failed is Failed.TIMEOUT
         assert stage.connections == 0
+
+
+class TestApart:
+    """What got late there before is asked where nobody waits behind it."""
+
+    def test_on_a_fresh_one_that_nobody_joins_before_it_has_answered(self, stage: Stage) -> None:
+        shared = stage.connected()
+        outstanding_on(stage, shared)
+        apart = stage.ask(apart=True)
+        alone = stage.dialled()
+        query = alone.receive()
+        for _ in range(CHUNK + 1):
+            outstanding_on(stage, shared)
+        assert alone.is_quiet()
+        alone.answer(query)
+        stage.serve_until_over(apart)
+        answered_on(stage, alone)
+
+    def test_on_one_at_rest(self, stage: Stage) -> None:
+        connection = stage.connected()
+        stage.ask(apart=True)
+        stage.end_turn()
+        connection.receive()
+        stage.connected()
+        assert connection.is_quiet()
+
+    def test_on_a_shared_one_where_too_many_are_open(self, stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(stream, "MAX_APART", 1)
+        connection = stage.connected()
+        outstanding_on(stage, connection)
+        stage.ask(apart=True)
+        stage.end_turn()
+        connection.receive()
+        assert stage.connections == 1
 
 
 class TestAbandoned:

@@ -42,9 +42,9 @@ class Stage(Scene):
         self.upstream = StreamUpstream(peer.address, self.network, self.tally, wants_ad=False)
         self._asked: list[Asked] = []
 
-    def ask(self, query: Query | None = None, seconds: float = UNTIL, *, edns: bool = True) -> Asked:
+    def ask(self, query: Query | None = None, seconds: float = UNTIL, *, edns: bool = True, apart: bool = False) -> Asked:
         """Begin to ask, in a turn that goes on."""
-        asked = Asked(self.upstream.exchange(query or query_for(), self.now + seconds, edns=edns))
+        asked = Asked(self.upstream.exchange(query or query_for(), self.now + seconds, edns=edns, apart=apart))
         self._asked.append(asked)
         return asked
 

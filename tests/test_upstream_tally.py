@@ -73,6 +73,14 @@ def test_up_is_a_state_and_no_sum(slots: memoryview, tally: Tally) -> None:
     assert moved(slots) == {}
 
 
+def test_looped_is_a_state_and_no_sum(slots: memoryview, tally: Tally) -> None:
+    for _ in range(2):
+        tally.is_looped(looped=True)
+    assert moved(slots) == {counters.LOOPED_IN_ROW: 1}
+    tally.is_looped(looped=False)
+    assert moved(slots) == {}
+
+
 def test_connections_are_a_state_and_no_sum(slots: memoryview, tally: Tally) -> None:
     tally.connections(5)
     tally.connections(3)

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from forwarder.upstream.waiting import TICK, Timers, Waiting, step
+from forwarder.upstream.waiting import AT_ONCE, TICK, Timers, Waiting, step
 
 NOW = 1000.0
 MICROSECOND = 1e-6
@@ -171,7 +171,8 @@ class TestTimers:
             timers.watch(wait, at)
         now, sweeps = start, 0
         while timers:
-            timers.sweep(now)
+            while timers.sweep(now):
+                pass
             for at, wait in waits.items():
                 assert (wait.at is not None) or now <= at + A_LITTLE
                 assert wait.at != now or at - now <= 2 * TICK + A_LITTLE
@@ -187,10 +188,24 @@ class TestTimers:
         for at, wait in waits:
             step(Journal().wait_for(wait))
             timers.watch(wait, at)
-        timers.sweep(now)
+        while timers.sweep(now):
+            pass
         for at, wait in waits:
             assert wait.at is not None or at > now
             assert wait.at is None or at <= now + 2 * TICK + A_LITTLE
+
+    def test_a_sweep_ends_so_many_and_says_that_there_are_more(self) -> None:
+        timers, now = Timers(), NOW + 1
+        waits = [Ended(lambda: now) for _ in range(2 * AT_ONCE + 1)]
+        for wait in waits:
+            step(Journal().wait_for(wait))
+            timers.watch(wait, NOW)
+        ended = []
+        while timers.sweep(now):
+            ended.append(sum(wait.at is not None for wait in waits))
+        assert ended == [AT_ONCE, 2 * AT_ONCE]
+        assert not timers
+        assert all(wait.at == now for wait in waits)
 
     def test_a_wait_that_was_resumed_is_left_alone(self) -> None:
         timers, journal, waiting, later = Timers(), Journal(), Waiting(), Waiting()

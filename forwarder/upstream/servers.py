@@ -165,6 +165,7 @@ class Server:
     def leave(self) -> None:
         """It is asked nothing new; questions in progress end where they began."""
         self.has_left = True
+        self.on_trouble = _nothing  # whoever probes it knows it: nothing else would free the two
         for leg in self.legs:
             leg.close()
 

@@ -32,7 +32,9 @@ class ScriptedUpstream:
 
     def __init__(self, address: str = "127.0.0.1", port: int | None = None, *, tls: ssl.SSLContext | None = None) -> None:
         self.received: list[Received] = []
-        """Probes for loops, which come at any time, left out."""
+        """Without probes for loops, which come at any time."""
+        self.probes: list[Received] = []
+        """Those."""
         self.unreadable: list[bytes] = []
         """What came and was no DNS message."""
         self.default: Behaviour = refusal("REFUSED")
@@ -177,8 +179,7 @@ class ScriptedUpstream:
         except (dns.exception.DNSException, IndexError):
             self.unreadable.append(octets)
             return 0.0
-        if not name.startswith(MARK):
-            self.received.append(query)
+        (self.probes if name.startswith(MARK) else self.received).append(query)
         moves = self._behaviour_for(name, query.qtype)(query)
         for move in moves:
             if move.after:
