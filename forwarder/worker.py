@@ -191,6 +191,7 @@ class Worker:
 
     def _write_gauges(self) -> None:
         counts, memory = self._counts, self._memory
+        memory.failures.expire(self._network.turn.clock())
         kinds = counters.CACHE_ENTRIES_AT
         counts[kinds + counters.CACHE_KINDS.index("exact")] = len(memory.exact)
         counts[kinds + counters.CACHE_KINDS.index("positive")] = memory.answers.positive

@@ -79,6 +79,10 @@ class Said(Waiting):
                 self.is_open = False
             self.resume(outcome)
 
+    def prolong(self, until: float) -> None:
+        assert self.is_open, "what is over gets no more time"
+        self._leg.network.timers.watch(self, until)
+
     def abandon(self) -> None:
         assert self.is_open, "what is not open is not abandoned, nor is anything twice"
         self.is_open = False

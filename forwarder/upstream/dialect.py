@@ -32,6 +32,7 @@ class Dialect:
         """It answered usably, with OPT in the query or without; `was_refused`: after it had refused one with."""
         if edns:
             self.knows_edns = True
+            self.is_plain = False
         elif was_refused or not self.knows_edns:
             self.is_plain = True
             self._plain_until = now + (REMEMBERED if was_refused else SUSPECTED)

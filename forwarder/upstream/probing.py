@@ -2,7 +2,7 @@
 
 A probe for health asks for the SOA of the zone, which whoever serves the zone can answer; any readable response will do. A
 probe for loops asks for a name below the zone that nobody but we can know: when a client asks it, the upstream it was sent to
-leads to ourselves. Always holds: probes cost tokens and are made one at a time for each upstream.
+leads to ourselves. Always holds: probes for health cost tokens, and one is made at a time for each upstream.
 """
 
 import secrets
@@ -88,13 +88,14 @@ class Probe:
     def look(self, now: float) -> int:
         """It is time."""
         server = self._server
-        if server.has_left or self._is_looking:
+        has_reason = server.is_looped or server.health.is_suspect or not server.health.is_up
+        if server.has_left or self._is_looking or not has_reason:
             return 1
         if not server.budget.take(now):
             self._network.timers.watch(self, now + NO_TOKEN_WAIT)
         elif server.is_looped:
             step(self.look_for_loop())
-        elif not server.health.is_up or server.health.is_suspect:
+        else:
             step(self._look_for_life())
         return 1
 
@@ -110,9 +111,11 @@ class Probe:
         self._has_come_back = False
         server = self._server
         name = self._probing.mark(self, self._zone)
-        has_answered = await self._asked(name, Qtype.HINFO)
-        self._probing.unmark(name)
-        self._is_looking = False
+        try:
+            has_answered = await self._asked(name, Qtype.HINFO)
+        finally:
+            self._probing.unmark(name)
+            self._is_looking = False
         if server.is_looped and has_answered and not self._has_come_back:
             server.loops(is_looped=False)
         if server.is_looped:
@@ -124,24 +127,34 @@ class Probe:
         """Ask for what the upstream must know; twice in a row where it is down, so that two answers bring it up at once."""
         self._is_looking = True
         server, turn = self._server, self._network.turn
-        while server.health.is_suspect or not server.health.is_up:
-            has_answered = await self._asked(self._zone, Qtype.SOA)
-            server.was_probed(turn.now, answered=has_answered)
-            if not has_answered:
-                break
-        if not server.health.is_up:
+        has_answered: bool | None = True
+        try:
+            while has_answered and (server.health.is_suspect or not server.health.is_up):
+                has_answered = await self._asked(self._zone, Qtype.SOA)
+                if has_answered is not None:
+                    server.was_probed(turn.now, answered=has_answered)
+        finally:
+            self._is_looking = False
+        if has_answered is None:
+            self._network.timers.watch(self, turn.now + NO_TOKEN_WAIT)
+        elif not server.health.is_up:
             self._network.timers.watch(self, server.health.probe_at)
-        self._is_looking = False
 
-    async def _asked(self, name: bytes, qtype: int) -> bool:
-        """Whether any readable response comes."""
+    async def _asked(self, name: bytes, qtype: int) -> bool | None:
+        """Whether any readable response comes; None: we had no socket to ask with."""
         question = name + qtype.to_bytes(2) + CLASS_IN.to_bytes(2)
         query = Query(0, RD, question, name, qtype, CLASS_IN, question + b"\0", 0, True, False, True, 0)  # noqa: FBT003 - as parse_query
         edns = not self._server.dialect.speaks_plain(self._network.turn.now)
-        exchange = self._server.legs[0].exchange(query, self._network.turn.now + PROBE_WAIT, edns=edns)
-        outcome = await exchange
-        while outcome is Failed.MISMATCHED:
+        outcome: Response | Failed = Failed.LOST
+        for _ in range(2):  # a connection at rest may have ended meanwhile
+            exchange = self._server.legs[0].exchange(query, self._network.turn.now + PROBE_WAIT, edns=edns)
             outcome = await exchange
-        if outcome in OPEN:
-            exchange.abandon()
+            while outcome is Failed.MISMATCHED:
+                outcome = await exchange
+            if outcome in OPEN:
+                exchange.abandon()
+            if outcome is not Failed.LOST:
+                break
+        if outcome is Failed.EXHAUSTED:
+            return None
         return isinstance(outcome, Response) or outcome is Failed.TRUNCATED

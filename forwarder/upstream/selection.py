@@ -111,7 +111,7 @@ class Attempts:
         return attempt
 
     def next(self, now: float) -> Send | float | None:
-        """Ask somebody; or wait until then for what is open; or, with None, give up."""
+        """Ask somebody, which is then to be begun; or wait until then for what is open; or, with None, give up."""
         while self._at_once:
             (send, costs), *others = self._at_once
             self._at_once = tuple(others)

@@ -14,7 +14,7 @@ from forwarder.wire.names import ancestors
 from forwarder.wire.records import Response
 
 NOBODY_CONFIGURED = Unanswered(ExtendedError.NO_REACHABLE_AUTHORITY, "no upstream is configured for this name")
-PLAIN = Send(0, 0, edns=True)
+PLAIN, OTHER_LEG = Send(0, 0, edns=True), Send(0, 1, edns=True)
 
 
 class Zone:
@@ -75,6 +75,11 @@ class Zone:
             if not self._trust_ad:
                 response.is_authentic = False
             return response
+        send = PLAIN
+        if response is Failed.EXHAUSTED and len(first.legs) > 1:
+            send = OTHER_LEG
+            exchange = first.legs[1].exchange(query, min(now + first.legs[1].round_trip.wait, until))
+            response = await exchange
         is_late = response is Failed.TIMEOUT
         if is_late:
             first.failed(Failed.TIMEOUT.value, turn.now)
@@ -86,7 +91,7 @@ class Zone:
                 break
         first.budget.firsts -= 1
         attempts = Attempts(self._servers, now, until)
-        attempt = attempts.begin(PLAIN, now)
+        attempt = attempts.begin(send, now)
         attempt.is_late = is_late
         return self._told(await asked(query, self._servers, attempts, self._network, Begun(attempt, exchange, response)))
 

@@ -12,11 +12,12 @@ import msgspec
 from forwarder.errors import WireError
 from forwarder.wire.edns import OPT
 from forwarder.wire.framing import HEADER_SIZE
-from forwarder.wire.message import AD, CLASS_IN, Rcode
+from forwarder.wire.message import AD, CLASS_IN, TC, Rcode
 from forwarder.wire.names import POINTER, skip_name
 from forwarder.wire.scrubbing import ADDRESS_SIZES, Sections
 from forwarder.wire.walking import OPT_TYPE, walked
 
+TC_AND_RCODE = TC | 0xF
 LEAST_RECORD = 11
 """Octets of the smallest record: root owner, type, class, TTL, RDLENGTH."""
 POINTER_TO_QNAME = 0xC00C
@@ -103,7 +104,7 @@ def parse_response(message: bytes, name: bytes, qtype: int, *, do: bool) -> Resp
     """
     _, flags, _, count, authority, additional = _read_header(message)
     start = HEADER_SIZE + len(name) + 4
-    if not count or authority or additional > 1 or flags & 0xF or qtype not in ADDRESS_SIZES:
+    if not count or authority or additional > 1 or flags & TC_AND_RCODE or qtype not in ADDRESS_SIZES:
         return _read_at_length(message, start, (name, qtype), do=do)
     size = ADDRESS_SIZES[qtype]
     end = start + count * (12 + size)
@@ -133,6 +134,8 @@ def _is_plain_opt(message: bytes, position: int) -> bool:
 def _read_at_length(message: bytes, start: int, asked: tuple[bytes, int], *, do: bool) -> Response:
     """Any response; its records start at `start`, and `asked` are name and type."""
     _, flags, _, answered, authority, additional = _read_header(message)
+    if flags & TC:
+        raise WireError("truncated, and nothing longer to ask over")
     if (answered + authority + additional) * LEAST_RECORD > len(message) - start:
         raise WireError("more records announced than there is room for")
     answers, position = walked(message, start, answered)

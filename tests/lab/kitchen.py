@@ -69,6 +69,10 @@ class Asked(Waiting):
         self.query = question
         self.until = until
 
+    def prolong(self, until: float) -> None:
+        """It is late, and waited for until then."""
+        self.until = until
+
     def abandon(self) -> None:
         """Nobody waits any more."""
         self.coroutine = None
