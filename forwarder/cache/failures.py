@@ -16,7 +16,7 @@ ENTRY_OVERHEAD = 480
 """Octets an entry costs beyond its key and text: the struct, its two times, the text's own header, its place in the dict."""
 
 EXPIRED_AT_ONCE = 256
-"""Failures looked at in one go, some 50 microseconds; asked for every second, thousands are gone within a quarter of a minute."""
+"""Failures looked at in one go, some 50 microseconds; once a second, thousands are gone within a quarter of a minute."""
 
 
 class Failure(Entry, kw_only=True, eq=False, gc=False):

@@ -4,11 +4,10 @@ Always holds: every octet comes from the system's generator and is used once.
 """
 
 import secrets
-import struct
+from array import array
 
 POOL = 4096
 """Octets fetched at a time: one system call for some 50 to 100 queries."""
-_read_ids = struct.Struct(f"!{POOL // 2}H").unpack
 
 
 class Unpredictable:
@@ -17,14 +16,15 @@ class Unpredictable:
     __slots__ = ("_ids", "_octets", "_position")
 
     def __init__(self) -> None:
-        self._ids: list[int] = []
+        self._ids = array("H")
+        """Not a list: two thousand small objects made in a moment of many questions would keep the memory of that moment."""
         self._octets = b""
         self._position = 0
 
     def message_id(self) -> int:
         """16 random bits."""
         if not self._ids:
-            self._ids = list(_read_ids(secrets.token_bytes(POOL)))
+            self._ids.frombytes(secrets.token_bytes(POOL))
         return self._ids.pop()
 
     def spelled(self, name: bytes) -> bytes:
