@@ -53,7 +53,7 @@ def test_plain_never_without_a_reason_nor_for_ever(moves: list[tuple[bool, bool,
         now += seconds
         dialect.learn(now, edns=edns, was_refused=was_refused)
         if edns:
-            knows = True
+            knows, until = True, 0.0
         elif was_refused:
             until = now + REMEMBERED
         elif not knows:

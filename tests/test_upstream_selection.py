@@ -5,9 +5,10 @@ from collections.abc import Iterator, Sequence
 import pytest
 
 from forwarder.upstream.round_trip import FIRST_WAIT
-from forwarder.upstream.selection import MAX_ATTEMPTS, SLACK, Attempt, Attempts, Send
+from forwarder.upstream.selection import MAX_ATTEMPTS, Attempt, Attempts, Send
 from forwarder.upstream.servers import Failed, Server
 from forwarder.upstream.tally import Tally
+from forwarder.upstream.waiting import SLACK
 from forwarder.wire.records import Response
 from tests.test_upstream_network import Scene
 from tests.test_upstream_servers import FORMERR, NOTIMP, REFUSED, SERVFAIL, Leg, said, take_down

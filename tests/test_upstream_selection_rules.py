@@ -9,8 +9,9 @@ from hypothesis import strategies as st
 from forwarder.observe import counters
 from forwarder.upstream.budget import BURST, Budget
 from forwarder.upstream.round_trip import FIRST_WAIT, TAIL_SAMPLES
-from forwarder.upstream.selection import MAX_ATTEMPTS, MAX_ATTEMPTS_EACH, SLACK, TOKEN_WAIT, Attempt, Send
+from forwarder.upstream.selection import MAX_ATTEMPTS, MAX_ATTEMPTS_EACH, TOKEN_WAIT, Attempt, Send
 from forwarder.upstream.servers import Failed
+from forwarder.upstream.waiting import SLACK
 from forwarder.wire.records import Response
 from tests.test_upstream_network import Scene
 from tests.test_upstream_selection import NOW, UNTIL, Play, servers_of

@@ -1,6 +1,7 @@
 """Message IDs and spellings: drawn from the system's generator, each octet once, nothing changed but the case of letters."""
 
 import secrets
+import sys
 from collections import Counter
 
 import pytest
@@ -32,7 +33,7 @@ class Generator:
 
 
 def ids_in(octets: bytes) -> Counter[int]:
-    return Counter(int.from_bytes(octets[at : at + 2]) for at in range(0, len(octets), 2))
+    return Counter(int.from_bytes(octets[at : at + 2], sys.byteorder) for at in range(0, len(octets), 2))
 
 
 class TestMessageId:

@@ -9,8 +9,9 @@ from functools import lru_cache
 
 from forwarder.upstream.network import Network
 from forwarder.upstream.racing import Race
-from forwarder.upstream.selection import SLACK, Attempt, Attempts, Send
+from forwarder.upstream.selection import Attempt, Attempts, Send
 from forwarder.upstream.servers import OPEN, Exchanging, Failed, Server
+from forwarder.upstream.waiting import SLACK
 from forwarder.wire.edns import ExtendedError
 from forwarder.wire.message import Query, Rcode
 from forwarder.wire.records import Response

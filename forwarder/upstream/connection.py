@@ -17,7 +17,7 @@ from forwarder.upstream.readiness import READ, WRITE
 from forwarder.upstream.round_trip import FIRST_WAIT
 from forwarder.upstream.servers import Failed
 from forwarder.upstream.tls import ServerIdentity, TlsSocket
-from forwarder.upstream.waiting import AT_ONCE, TICK
+from forwarder.upstream.waiting import AT_ONCE, SLACK, TICK
 from forwarder.wire.framing import Deframer
 from forwarder.wire.message import Match, Query, framed_query_for_upstream, match_for
 from forwarder.wire.records import failure_response
@@ -78,7 +78,7 @@ class Sent(Exchange):
         """It is late, unless the connection is lively: then its turn is yet to come."""
         connection, sent_at = self.connection, self.sent_at
         is_lively = connection.heard_at > sent_at and now - connection.heard_at < LIVELY
-        if is_lively and now - sent_at < FIRST_WAIT - 2 * TICK:
+        if is_lively and now - sent_at < FIRST_WAIT - SLACK:
             self.due = now + LIVELY + TICK
             return 1
         if not is_lively:
@@ -167,7 +167,7 @@ class Connection:
         self.due = math.inf
         left = AT_ONCE
         for sent in list(self.pipeline.outstanding.values()):
-            if sent.due <= now + 2 * TICK and sent.coroutine is not None:
+            if sent.due <= now + SLACK and sent.coroutine is not None:
                 sent.look(now)
                 left -= 1
                 if not left:

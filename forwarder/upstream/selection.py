@@ -14,7 +14,7 @@ from typing import NamedTuple
 
 from forwarder.upstream.round_trip import FIRST_WAIT
 from forwarder.upstream.servers import Failed, Server
-from forwarder.upstream.waiting import TICK
+from forwarder.upstream.waiting import SLACK
 from forwarder.wire.message import Rcode
 from forwarder.wire.records import Kind, Response
 
@@ -29,8 +29,6 @@ TOKEN_WAIT = 0.4
 """Seconds until a question with nothing under way asks for a token again: thousands may wait for the next ten."""
 SUSPECTED_ATTEMPT = 2
 """Attempts met with silence after which one goes without OPT, where OPT was never answered."""
-SLACK = 2 * TICK
-"""Seconds by which waiting may end early."""
 FAILURE = Kind.FAILURE
 REFUSES_EDNS = frozenset((Rcode.FORMERR, Rcode.NOTIMP))
 """What servers say to an OPT record that they do not know (RFC 6891 section 7)."""

@@ -152,7 +152,7 @@ class StreamUpstream:
             best = min(connections, key=_load, default=None)
         in_use = len(connections)
         if best is not None and best.load and now - best.heard_at > STUCK:
-            moving = [connection for connection in connections if now - connection.heard_at <= STUCK or not connection.load]
+            moving = [connection for connection in connections if now - connection.heard_at <= STUCK]
             in_use = len(moving)
             best = min(moving, key=_load, default=None)
         if best is None or (best.load >= BUSY and in_use < MAX_CONNECTIONS):

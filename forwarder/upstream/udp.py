@@ -17,7 +17,7 @@ from forwarder.upstream.readiness import READ
 from forwarder.upstream.round_trip import RoundTrip
 from forwarder.upstream.servers import Exchanging, Failed
 from forwarder.upstream.tally import UDP, Tally
-from forwarder.upstream.waiting import AT_ONCE, TICK
+from forwarder.upstream.waiting import AT_ONCE, SLACK
 from forwarder.wire.message import Match, Qtype, Query, is_truncated, match_for, query_for_upstream
 from forwarder.wire.records import failure_response
 
@@ -95,7 +95,7 @@ class UdpUpstream:
         self.due = math.inf
         left = AT_ONCE
         for carrier in list(self._open):
-            if carrier.due <= now + 2 * TICK and carrier.coroutine is not None:
+            if carrier.due <= now + SLACK and carrier.coroutine is not None:
                 carrier.look(now)
                 left -= 1
                 if not left:

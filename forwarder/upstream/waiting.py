@@ -17,6 +17,8 @@ logger = logging.getLogger(__name__)
 TICK = 0.01
 """Seconds between two looks at what is due. Waiting ends up to twice this much early, never late: one per cent of the
 deadline."""
+SLACK = 2 * TICK
+"""Seconds by which waiting may end early: what is as near as that is due."""
 AT_ONCE = 16
 """Waits ended in one sweep: thousands of questions at a silent upstream end together, each costs up to 100 microseconds, and
 clients whose answers are known must not stand behind them all."""
@@ -117,7 +119,7 @@ class Timers:
         A `Waiting` that has since begun a later wait stands in a later slot too, and is left alone here.
         """
         latest = int(now / TICK) + 1
-        limit = now + 2 * TICK
+        limit = now + SLACK
         left = AT_ONCE
         for number in sorted(number for number in self._slots if number <= latest):
             slot = self._slots[number]

@@ -6,8 +6,9 @@ is); `ask` returns at `until` at the latest and never raises.
 
 from forwarder.upstream.asking import Begun, Unanswered, asked
 from forwarder.upstream.network import Network
-from forwarder.upstream.selection import FAILURE, SLACK, TOKEN_WAIT, Attempts, Send
+from forwarder.upstream.selection import FAILURE, TOKEN_WAIT, Attempts, Send
 from forwarder.upstream.servers import Failed, Server
+from forwarder.upstream.waiting import SLACK
 from forwarder.wire.edns import ExtendedError
 from forwarder.wire.message import Query
 from forwarder.wire.names import ancestors
