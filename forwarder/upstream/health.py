@@ -31,7 +31,7 @@ class Health:
         self.probe_at = math.inf
         """When to probe it; never while all is well."""
         self.recoveries = 0
-        """How often it came back."""
+        """How often it said something again after it had gone down."""
         self._unanswered = 0
         self._good = 0
         self._rest = FIRST_REST
@@ -54,12 +54,13 @@ class Health:
             self.is_troubled = False
             return False
         self._good += 1
+        if self._good == 1:
+            self.recoveries += 1
         if self._good < UP_AFTER:
             self.probe_at = now
             return False
         self.is_up = True
         self.is_troubled = False
-        self.recoveries += 1
         self._rest = FIRST_REST
         return True
 

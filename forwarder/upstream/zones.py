@@ -44,7 +44,7 @@ class Zone:
 
     @property
     def recoveries(self) -> int:
-        """How often one of its upstreams came back."""
+        """How often one of its upstreams said something again after it had gone down."""
         return sum([server.health.recoveries for server in self._servers])
 
     def review(self) -> None:
