@@ -224,7 +224,7 @@ class Attempts:
                 is_first = not asked and server.health.is_up
                 if is_first or server.budget.take(now):
                     return Send(number, leg, self._edns_for(number, asked, now))
-                if self.open or not server.health.is_up:
+                if self.open:
                     continue
                 ready_at = now + TOKEN_WAIT
             soonest = min(soonest, ready_at)

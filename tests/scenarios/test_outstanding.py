@@ -27,6 +27,8 @@ STEADY_RATE = 1.04 * OUTSTANDING / PATIENCE
 STEADY_SECONDS = 4.0
 BURST_RATE = 14_000.0
 """Questions a second: the last of them comes before the first could have failed."""
+LEAST_AT_ONE_MOMENT = {"udp": 0.95 * OUTSTANDING, "tcp": 2000}
+"""Questions: connections that say nothing take no more, so that over TCP some are told at once that too many wait."""
 HIT_RATE = 400.0
 HITS_WITHIN = 0.005
 """Seconds, for 99 of 100."""
@@ -68,6 +70,7 @@ class Stage:
 
     daemon: Daemon
     upstream: FastUpstream
+    transport: str
 
     def unknown(self, zone: str, count: int, rate: float) -> Steady:
         """Clients who ask so many names nobody asked before."""
@@ -84,7 +87,7 @@ def stage(request: pytest.FixtureRequest) -> Iterator[Stage]:
         with Daemon(f"zones: [{zone}]\n{answering}") as daemon:
             asked_steadily(daemon.server, KNOWN * 10, 1000)
             upstream.suspend()
-            yield Stage(daemon, upstream)
+            yield Stage(daemon, upstream, request.param)
 
 
 def most_at_one_time(report: Report) -> int:
@@ -121,7 +124,7 @@ def test_five_thousand_at_one_moment(stage: Stage) -> None:
         with Peak(stage.daemon) as peak, stage.unknown(wave, OUTSTANDING, BURST_RATE) as clients:
             report = clients.report()
         peaks.append(peak.octets)
-        assert most_at_one_time(report) >= 0.95 * OUTSTANDING, "they did not all wait at one time"
+        assert most_at_one_time(report) >= LEAST_AT_ONE_MOMENT[stage.transport], "too few waited at one time"
         assert_all_failed(report)
     assert peaks[0] - before < GROWTH
     assert peaks[1] - peaks[0] < AGAIN
