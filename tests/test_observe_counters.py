@@ -25,6 +25,7 @@ def spans() -> list[tuple[int, int]]:
             (row + counters.MISMATCHED_IN_ROW, 1),
             (row + counters.UP_IN_ROW, 1),
             (row + counters.CONNECTIONS_IN_ROW, 1),
+            (row + counters.LOOPED_IN_ROW, 1),
         ]
     found.append((counters.CACHE_ENTRIES_AT, len(counters.CACHE_KINDS)))
     single = (

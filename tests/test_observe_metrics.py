@@ -49,7 +49,8 @@ def test_every_family_of_the_contract_is_there_before_anything_happened(slots: m
         "forwarder_cache_entries", "forwarder_cache_bytes", "forwarder_cache_evictions", "forwarder_coalesced",
             "forwarder_prefetches",
         "forwarder_upstream_queries", "forwarder_upstream_failures", "forwarder_upstream_seconds", "forwarder_upstream_up",
-        "forwarder_upstream_connections", "forwarder_mismatched_responses", "forwarder_deadline_missed",
+        "forwarder_upstream_connections", "forwarder_upstream_looped", "forwarder_mismatched_responses",
+            "forwarder_deadline_missed",
         "forwarder_refused_clients", "forwarder_malformed_queries", "forwarder_in_progress", "forwarder_tcp_connections",
         "forwarder_workers_restarted", "forwarder_receive_drops", "forwarder_build_info",
     }  # fmt: skip
