@@ -43,6 +43,8 @@ class ScriptedUpstream:
         """Over TCP: take up a query only when the one before on that connection is dealt with, as CoreDNS does."""
         self.forwards_to: Address | None = None
         """Where forwarded queries go, over UDP."""
+        self.most_open = 0
+        """The most TCP connections at one time."""
         self.connections = 0
         """TCP connections accepted so far."""
         self._script: dict[tuple[str, str | None], Behaviour] = {}
@@ -157,6 +159,7 @@ class ScriptedUpstream:
             writer.close()
             return
         self._writers[number] = writer
+        self.most_open = max(self.most_open, len(self._writers))
         source = writer.get_extra_info("peername")[:2]
         try:
             while True:
