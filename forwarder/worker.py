@@ -45,7 +45,7 @@ from forwarder.upstream.stream import StreamUpstream
 from forwarder.upstream.tally import Tally
 from forwarder.upstream.tls import ServerIdentity, context_for
 from forwarder.upstream.turn import Turn
-from forwarder.upstream.udp import UdpUpstream
+from forwarder.upstream.udp import MAX_SOCKETS_IN_ALL, UdpUpstream
 from forwarder.upstream.unpredictable import Unpredictable
 from forwarder.upstream.waiting import TICK, Timers
 from forwarder.upstream.zones import Zone, Zones
@@ -112,7 +112,9 @@ class Worker:
             row = _row("tcp", listener)
             self._tcp_doors.append(TcpDoor(self._loop, listener, self._answering, turn, row, admission))
         self._write_gauges()
+        turn.begin()
         self._probing.begin()
+        turn.end()
 
     def pin(self, pinned: link.Pinned) -> None:
         """Pin these names and no others."""
@@ -121,9 +123,11 @@ class Worker:
 
     def ask_these(self, upstreams: link.Upstreams) -> None:
         """Forward to these upstreams from now on; questions in progress end where they began."""
+        self._network.turn.begin()
         self._answering.zones = self._zones_for(upstreams)
         self._memory.failures.clear()
         self._probing.begin()
+        self._network.turn.end()
 
     async def drain(self) -> None:
         """Take nothing new, and return when what was taken is answered and sent, or its clients have given up."""
@@ -151,6 +155,7 @@ class Worker:
                 if key not in known:
                     known[key] = self._servers.get(key) or self._server_for(address, zone, rows[address])
                 servers.append(known[key])
+                self._probing.watch(known[key], name_from_text(zone.zone))
             is_equal = zone.policy == "equal"
             by_name[name_from_text(zone.zone)] = Zone(number, servers, self._network, trust_ad=zone.trust_ad, is_equal=is_equal)
         for key, server in self._servers.items():
@@ -169,9 +174,7 @@ class Worker:
             stream = StreamUpstream(target, self._network, tally, wants_ad=wants_ad)
             udp = UdpUpstream(target, self._network, tally, case_randomisation=zone.case_randomisation, wants_ad=wants_ad)
             legs = (stream, udp) if zone.transport == "tcp" else (udp, stream)
-        server = Server(legs[0].name, legs, tally, turn.now)
-        self._probing.watch(server, name_from_text(zone.zone))
-        return server
+        return Server(legs[0].name, legs, tally, turn.now)
 
     def _start_ticking(self) -> None:
         if not self._is_ticking:
@@ -291,7 +294,7 @@ async def _heard(to_supervisor: socket.socket) -> bytes:
 
 def _raise_descriptor_limit(config: settings.Config) -> None:
     """As many descriptors as clients and questions may need, or as many as we may have."""
-    wanted = config.listen.max_tcp_connections + config.answering.max_in_progress + DESCRIPTORS_BESIDE
+    wanted = config.listen.max_tcp_connections + MAX_SOCKETS_IN_ALL + DESCRIPTORS_BESIDE
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     if soft < wanted:
         limit = wanted if hard == resource.RLIM_INFINITY else min(wanted, hard)

@@ -254,6 +254,7 @@ def reset_gauges(slots: memoryview) -> None:
         row = counters.upstream_row(number)
         slots[row + counters.UP_IN_ROW] = 0
         slots[row + counters.CONNECTIONS_IN_ROW] = 0
+        slots[row + counters.LOOPED_IN_ROW] = 0
     for number in range(len(counters.CACHE_KINDS)):
         slots[counters.CACHE_ENTRIES_AT + number] = 0
     for slot in (counters.CACHE_BYTES, counters.IN_PROGRESS, counters.TCP_CONNECTIONS):

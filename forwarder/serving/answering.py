@@ -227,7 +227,8 @@ class Answering:
         """Ask for an answer's successor, once, where the upstream's budget allows."""
         query = query_for_key(answer.key)
         zone = self.zones.for_name(query.name)
-        if zone.may_ask_ahead(now) and self._ask_behind(query, now):
+        is_free = answer.key not in self._in_progress and not self._coalescing.is_full
+        if is_free and zone.may_ask_ahead(now) and self._ask_behind(query, now):
             answer.is_asked_ahead = True
             self.counts[PREFETCHES] += 1
 

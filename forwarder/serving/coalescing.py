@@ -72,6 +72,11 @@ class Coalescing:
     def __len__(self) -> int:
         return len(self.questions)
 
+    @property
+    def is_full(self) -> bool:
+        """Whether no other question may be begun."""
+        return len(self.questions) >= self.max_in_progress
+
     def take_coalesced(self) -> int:
         """Askers that joined a question somebody else had asked, since the last call."""
         taken, self._coalesced = self._coalesced, 0

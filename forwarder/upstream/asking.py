@@ -28,7 +28,7 @@ class Unanswered:
 
 
 NOBODY_UP = Unanswered(ExtendedError.NO_REACHABLE_AUTHORITY, "every upstream is down", timed_out=True)
-LOOPED = Unanswered(ExtendedError.NETWORK_ERROR, "the upstream sends our queries back to us")
+LOOPED = Unanswered(ExtendedError.NETWORK_ERROR, "the upstream sends our queries back to us", timed_out=True)
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,6 +59,8 @@ async def asked(
             now = turn.now
             if denial is not None and not attempts.is_outranked(*denial, now):
                 return denial[1]
+            if now + SLACK >= until:
+                break
             move = attempts.next(now)
             if isinstance(move, Send):
                 attempt = attempts.begin(move, now)
@@ -67,7 +69,7 @@ async def asked(
                 )
                 race.enter(attempt, exchange)
                 continue
-            if move is None or now + SLACK >= until:
+            if move is None:
                 break
             event = await race.following(min(move, attempts.patient_until) if denial is not None else move)
             if event is None:

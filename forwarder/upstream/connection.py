@@ -39,11 +39,12 @@ class Pool(Protocol):
 
     credit: int
     """How many more queries of this turn go where the last went."""
-    open: int
-    """How many connections are not closed."""
 
     def gone(self, connection: "Connection") -> None:
         """It takes no more."""
+
+    def closed(self) -> None:
+        """It is closed."""
 
     def retire(self, connection: "Connection") -> None:
         """It is to get no new queries, and is closed when the last it has is settled."""
@@ -181,7 +182,9 @@ class Connection:
         if not dues and (self.is_retired or now - self.heard_at > HOPELESS):
             self._end()
             return
-        following = min(dues) if dues else now + LOOK_AGAIN
+        following = min(dues, default=math.inf)
+        if len(dues) < self.load:
+            following = min(following, now + LOOK_AGAIN)
         if following < self.due:
             self._network.timers.watch(self, following)
 
@@ -294,6 +297,6 @@ class Connection:
         if not self._is_open:
             return
         self._is_open = False
-        self._pool.open -= 1
+        self._pool.closed()
         self._network.readiness.forget(self._socket.fileno())
         self._socket.close()

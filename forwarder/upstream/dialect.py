@@ -33,6 +33,6 @@ class Dialect:
         if edns:
             self.knows_edns = True
             self.is_plain = False
-        elif was_refused or not self.knows_edns:
+        elif was_refused or not (self.knows_edns or self.is_plain):
             self.is_plain = True
             self._plain_until = now + (REMEMBERED if was_refused else SUSPECTED)

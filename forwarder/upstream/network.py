@@ -1,7 +1,7 @@
 """What all upstream transports share: sockets' readiness, timers, the turn and its time, random octets."""
 
 import socket
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from forwarder.upstream.readiness import Readiness
 from forwarder.upstream.turn import Turn
@@ -17,6 +17,8 @@ class Network:
     timers: Timers
     turn: Turn
     unpredictable: Unpredictable
+    open_sockets: set[object] = field(default_factory=set)
+    """The UDP sockets open to all upstreams together."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,8 +1,9 @@
 """Queries of our own: whether an upstream that is down has come back, and whether one sends what it is asked back to us.
 
-A probe for health asks for the SOA of the zone, which whoever serves the zone can answer; any readable response will do. A
-probe for loops asks for a name below the zone that nobody but we can know: when a client asks it, the upstream it was sent to
-leads to ourselves. Always holds: probes for health cost tokens, and one is made at a time for each upstream.
+A probe for health asks for the SOA of a zone of the upstream, which whoever serves the zone can answer; any readable response
+will do. A probe for loops asks for a name below a zone that nobody but we can know: when a client asks it, the upstream it was
+sent to leads to ourselves. It is made for each zone of each upstream, again and again until one was answered or came back.
+Always holds: one probe is made at a time for each upstream; those for health come out of its budget, though it be spent.
 """
 
 import secrets
@@ -16,10 +17,12 @@ from forwarder.wire.records import Response
 
 PROBE_WAIT = 0.5
 """Seconds for a probe: what it asks for is known to whoever serves the zone, and clients wait while an upstream is suspect."""
-NO_TOKEN_WAIT = 0.1
-"""Seconds until the next look when the budget is spent: a token comes at least this often."""
+NO_SOCKET_WAIT = 0.1
+"""Seconds until the next look when we had no socket to ask with."""
 LOOP_REST = 60.0
 """Seconds until an upstream that led back to us is looked at again: whoever mends a loop need not restart us."""
+UNSEEN_REST = 5.0
+"""The same for one that did not answer the probe for loops: it may not have been there yet when the node started."""
 MARK = "forwarder-loop-"
 """What the label of a probe for loops begins with, for whoever finds it in a log; 16 hexadecimal digits follow."""
 
@@ -35,15 +38,21 @@ class Probing:
         self._unseen: list[Probe] = []
 
     def watch(self, server: Server, zone: bytes) -> None:
-        """Look for a loop through this upstream at `begin`, later whenever it is down; `zone` in lower-cased wire form."""
-        probe = Probe(self, server, zone, self._network)
-        server.on_trouble = probe.on_trouble
-        self._unseen.append(probe)
+        """Look for a loop through this upstream and zone at `begin`, for its health whenever that is in doubt.
+
+        `zone` in lower-cased wire form; one that is watched already stays so.
+        """
+        if server.probe is None:
+            server.probe = Probe(self, server, self._network)
+        probe = server.probe
+        assert isinstance(probe, Probe)  # noqa: S101 - nobody else gives a server one
+        if probe.add(zone) and probe not in self._unseen:
+            self._unseen.append(probe)
 
     def begin(self) -> None:
-        """Look for loops through the upstreams that are new. Doors must be open, or what comes back meets nobody."""
+        """Look for loops through what is new, within a turn. Doors must be open, or what comes back meets nobody."""
         while self._unseen:
-            step(self._unseen.pop().look_for_loop())
+            self._unseen.pop().begin()
 
     def mark(self, probe: "Probe", zone: bytes) -> bytes:
         """A name below the zone that nobody else can know."""
@@ -70,33 +79,44 @@ class Probing:
 class Probe:
     """What probes one upstream."""
 
-    __slots__ = ("_has_come_back", "_is_looking", "_network", "_probing", "_server", "_zone", "due")
+    __slots__ = ("_has_come_back", "_is_looking", "_network", "_probing", "_server", "_unseen", "_zones", "due")
 
-    def __init__(self, probing: Probing, server: Server, zone: bytes, network: Network) -> None:
+    def __init__(self, probing: Probing, server: Server, network: Network) -> None:
         self._probing = probing
         self._server = server
-        self._zone = zone
         self._network = network
+        self._zones: list[bytes] = []
+        self._unseen: list[bytes] = []
+        """Zones of it for which no probe for loops was answered or came back yet."""
         self._is_looking = False
         self._has_come_back = False
         self.due = 0.0
 
-    def on_trouble(self, server: Server) -> None:
+    def add(self, zone: bytes) -> bool:
+        """Whether the zone is new to it."""
+        if zone in self._zones:
+            return False
+        self._zones.append(zone)
+        self._unseen.append(zone)
+        return True
+
+    def begin(self) -> None:
+        """Look for loops where none was looked for; whatever is under way goes on with that."""
+        if not self._is_looking:
+            step(self._look())
+
+    def on_trouble(self) -> None:
         """The upstream is suspect, or said something while it was down: probe it when its health says so."""
-        self._network.timers.watch(self, server.health.probe_at)
+        self._network.timers.watch(self, self._server.health.probe_at)
 
     def look(self, now: float) -> int:
         """It is time."""
         server = self._server
-        has_reason = server.is_looped or server.health.is_suspect or not server.health.is_up
-        if server.has_left or self._is_looking or not has_reason:
-            return 1
-        if not server.budget.take(now):
-            self._network.timers.watch(self, now + NO_TOKEN_WAIT)
-        elif server.is_looped:
-            step(self.look_for_loop())
-        else:
-            step(self._look_for_life())
+        has_reason = self._unseen or server.is_looped or server.health.is_suspect or not server.health.is_up
+        if has_reason and not server.has_left and not self._is_looking:
+            if server.health.is_suspect or not server.health.is_up:
+                server.budget.spend(now)
+            step(self._look())
         return 1
 
     def came_back(self) -> None:
@@ -105,56 +125,75 @@ class Probe:
         if not self._server.is_looped:
             self._server.loops(is_looped=True)
 
-    async def look_for_loop(self) -> None:
-        """Ask for a marked name; where it does not come back although an answer does, there is no loop."""
+    async def _look(self) -> None:
+        """Ask what is in doubt, and see when to look again."""
         self._is_looking = True
-        self._has_come_back = False
-        server = self._server
-        name = self._probing.mark(self, self._zone)
+        server, timers = self._server, self._network.timers
+        for_life, for_loops = 0.0, UNSEEN_REST
         try:
-            has_answered = await self._asked(name, Qtype.HINFO)
+            if server.health.is_suspect or not server.health.is_up:
+                for_life = await self._look_for_life()
+            else:
+                for_loops = await self._look_for_loops()
         finally:
-            self._probing.unmark(name)
             self._is_looking = False
-        if server.is_looped and has_answered and not self._has_come_back:
-            server.loops(is_looped=False)
-        if server.is_looped:
-            self._network.timers.watch(self, self._network.turn.now + LOOP_REST)
-        elif not server.health.is_up or server.health.is_suspect:
-            self.on_trouble(server)
+            now = self._network.turn.now
+            if server.health.is_suspect or not server.health.is_up:
+                timers.watch(self, max(server.health.probe_at, now + for_life))
+            elif self._unseen or server.is_looped:
+                timers.watch(self, now + for_loops)
 
-    async def _look_for_life(self) -> None:
-        """Ask for what the upstream must know; twice in a row where it is down, so that two answers bring it up at once."""
-        self._is_looking = True
+    async def _look_for_loops(self) -> float:
+        """Seconds until the next look for loops, where one is needed."""
+        server = self._server
+        for zone in list(self._zones if server.is_looped else self._unseen):
+            self._has_come_back = False
+            name = self._probing.mark(self, zone)
+            try:
+                has_answered = await self._asked(name, Qtype.HINFO)
+            finally:
+                self._probing.unmark(name)
+            if self._has_come_back:
+                return LOOP_REST
+            if not has_answered:
+                return LOOP_REST if server.is_looped else UNSEEN_REST
+            if zone in self._unseen:
+                self._unseen.remove(zone)
+        if server.is_looped:
+            server.loops(is_looped=False)
+        return UNSEEN_REST
+
+    async def _look_for_life(self) -> float:
+        """Seconds to wait with the next probe at least.
+
+        Where it is down it is asked twice in a row, so that two answers bring it up at once.
+        """
         server, turn = self._server, self._network.turn
         has_answered: bool | None = True
-        try:
-            while has_answered and (server.health.is_suspect or not server.health.is_up):
-                has_answered = await self._asked(self._zone, Qtype.SOA)
-                if has_answered is not None:
-                    server.was_probed(turn.now, answered=has_answered)
-        finally:
-            self._is_looking = False
-        if has_answered is None:
-            self._network.timers.watch(self, turn.now + NO_TOKEN_WAIT)
-        elif not server.health.is_up:
-            self._network.timers.watch(self, server.health.probe_at)
+        while has_answered and (server.health.is_suspect or not server.health.is_up):
+            has_answered = await self._asked(self._zones[0], Qtype.SOA)
+            if has_answered is None:
+                return NO_SOCKET_WAIT
+            server.was_probed(turn.now, answered=has_answered)
+        return 0.0
 
     async def _asked(self, name: bytes, qtype: int) -> bool | None:
-        """Whether any readable response comes; None: we had no socket to ask with."""
+        """Whether any readable response comes; None: we had no socket to ask with, or somebody forges responses."""
         question = name + qtype.to_bytes(2) + CLASS_IN.to_bytes(2)
         query = Query(0, RD, question, name, qtype, CLASS_IN, question + b"\0", 0, True, False, True, 0)  # noqa: FBT003 - as parse_query
         edns = not self._server.dialect.speaks_plain(self._network.turn.now)
         outcome: Response | Failed = Failed.LOST
+        was_mismatched = False
         for _ in range(2):  # a connection at rest may have ended meanwhile
             exchange = self._server.legs[0].exchange(query, self._network.turn.now + PROBE_WAIT, edns=edns)
             outcome = await exchange
             while outcome is Failed.MISMATCHED:
+                was_mismatched = True
                 outcome = await exchange
             if outcome in OPEN:
                 exchange.abandon()
             if outcome is not Failed.LOST:
                 break
-        if outcome is Failed.EXHAUSTED:
-            return None
-        return isinstance(outcome, Response) or outcome is Failed.TRUNCATED
+        if isinstance(outcome, Response) or outcome is Failed.TRUNCATED:
+            return True
+        return None if was_mismatched or outcome is Failed.EXHAUSTED else False

@@ -60,6 +60,8 @@ class Attempt:
     is_apart: bool
     """Whether it may be what others there wait behind: the same was sent there before, and is late."""
     is_late: bool = False
+    was_mismatched: bool = False
+    """Whether something came that was not its response: what then fails says nothing about the upstream."""
 
 
 class Attempts:
@@ -140,8 +142,10 @@ class Attempts:
         if outcome is Failed.TIMEOUT:
             if not attempt.is_late:
                 attempt.is_late = True
-                server.failed(outcome.value, now)
+                if not attempt.was_mismatched:
+                    server.failed(outcome.value, now)
         elif outcome is Failed.MISMATCHED:
+            attempt.was_mismatched = True
             self._ask_other_leg(send, costs=True)  # of a stream this is never heard: nobody forges what is on it
         else:
             self.open.remove(attempt)

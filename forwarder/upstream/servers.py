@@ -5,7 +5,7 @@ of it all others know. Decides nothing about a question: `selection` does.
 """
 
 import logging
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable
 from enum import Enum
 from typing import Protocol
 
@@ -81,11 +81,18 @@ class Reviewing(Protocol):
         """One of its upstreams changed."""
 
 
+class Probing(Protocol):
+    """Who probes an upstream."""
+
+    def on_trouble(self) -> None:
+        """Its health says when to probe it."""
+
+
 class Server:
     """One upstream."""
 
     __slots__ = (
-        "budget", "dialect", "has_left", "health", "is_looped", "is_ready", "legs", "name", "on_trouble", "tally", "zones",
+        "budget", "dialect", "has_left", "health", "is_looped", "is_ready", "legs", "name", "probe", "tally", "zones",
     )  # fmt: skip
 
     def __init__(self, name: str, legs: tuple[Upstream, ...], tally: Tally, now: float) -> None:
@@ -104,9 +111,10 @@ class Server:
         """Where it stands."""
         self.has_left = False
         """Whether it is asked nothing new any more."""
-        self.on_trouble: Callable[[Server], None] = _nothing
-        """Called when it becomes suspect, and when it says something while it is down: its health says when to probe it."""
+        self.probe: Probing | None = None
+        """Who is told when it becomes suspect, and when it says something while it is down."""
         tally.is_up(up=True)
+        tally.is_looped(looped=False)
 
     @property
     def is_usable(self) -> bool:
@@ -117,7 +125,7 @@ class Server:
         """An attempt brought no readable response; `reason` as in counters.FAILURE_REASONS."""
         self.tally.failed(reason)
         if self.health.failed(now):
-            self.on_trouble(self)
+            self._look_into()
 
     def answered(self, now: float) -> None:
         """It responded, whatever it said."""
@@ -127,7 +135,7 @@ class Server:
         if health.answered(now):
             self._came_up()
         elif not health.is_up:
-            self.on_trouble(self)
+            self._look_into()
 
     def was_probed(self, now: float, *, answered: bool) -> None:
         """A probe ended."""
@@ -153,6 +161,7 @@ class Server:
     def loops(self, *, is_looped: bool) -> None:
         """What we asked it came back to us, or does so no more."""
         self.is_looped = is_looped
+        self.health.recoveries += not is_looped
         if is_looped:
             logger.warning(
                 "forwarder: upstream %s sends our queries back to us and is left out: point it, or us, elsewhere", self.name
@@ -165,7 +174,7 @@ class Server:
     def leave(self) -> None:
         """It is asked nothing new; questions in progress end where they began."""
         self.has_left = True
-        self.on_trouble = _nothing  # whoever probes it knows it: nothing else would free the two
+        self.probe = None  # which knows it: nothing else would free the two
         for leg in self.legs:
             leg.close()
 
@@ -175,11 +184,11 @@ class Server:
         for zone in self.zones:
             zone.review()
 
+    def _look_into(self) -> None:
+        if self.probe is not None:
+            self.probe.on_trouble()
+
     def _came_up(self) -> None:
         logger.warning("forwarder: upstream %s is up again", self.name)
         self.tally.is_up(up=True)
         self.settle()
-
-
-def _nothing(_server: Server) -> None:
-    """Before anybody probes."""

@@ -85,7 +85,7 @@ class StreamUpstream:
         if connection is None:
             return Settled(self._why_none)
         sent = connection.send(query, until, wants_ad=self._wants_ad, edns=edns)
-        if apart:
+        if apart and connection.load == 1:
             connection.heard_at = -math.inf  # as if it were stuck: nobody joins before it has answered
         self._counts[self._sent_slot] += 1
         if until < connection.due:
@@ -100,7 +100,11 @@ class StreamUpstream:
         self._chosen = None
         if connection in self._connections:
             self._connections.remove(connection)
-            self._tally.connections(len(self._connections))
+
+    def closed(self) -> None:
+        """A connection was closed."""
+        self.open -= 1
+        self._tally.connections(self.open)
 
     def retire(self, connection: Connection) -> None:
         """A connection gets no new queries and is closed when the last it has is settled."""
@@ -178,7 +182,7 @@ class StreamUpstream:
         connection = Connection(self, endpoint, self._network, self._identity)
         self.open += 1
         self._connections.append(connection)
-        self._tally.connections(len(self._connections))
+        self._tally.connections(self.open)
         return connection
 
 

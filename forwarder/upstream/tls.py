@@ -85,7 +85,7 @@ class ServerIdentity:
 
 
 class TlsSocket:
-    """What `stream.Connection` uses of a socket, through TLS; made around a TCP socket that is connected or about to be."""
+    """What `connection.Connection` uses of a socket, through TLS; made around a TCP socket that is connected or about to be."""
 
     __slots__ = ("_identity", "_incoming", "_is_new", "_outgoing", "_sealed", "_sealed_for", "_tcp", "_tls", "fileno")
 

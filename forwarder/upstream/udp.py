@@ -28,7 +28,12 @@ MAX_IDLE = 128
 IDLE_TIMEOUT = 5.0
 """Seconds a socket may lie idle and still be used: after that its NAT and conntrack entries are not to be relied on."""
 MAX_SOCKETS = 2048
-"""Sockets open to one upstream; as many as questions may be in progress. RLIMIT_NOFILE is raised to hold them."""
+"""Sockets open to one upstream: as many as questions may be in progress by default; what finds none goes over TCP."""
+OTHERS_TO_RELENT = 8
+"""Responses in another case, none in ours between them, after which we do not insist any more: the server was replaced by one
+that lower-cases. Whoever forges responses has those of the true server between his."""
+MAX_SOCKETS_IN_ALL = 4096
+"""Sockets open to all upstreams together: a worker's descriptors are for its clients too."""
 ECHOES_TO_TRUST = 3
 """Responses that echo our case before we insist on it (0x20): one that lower-cases is not punished."""
 RECEIVE_SIZE = 65536
@@ -44,8 +49,9 @@ class UdpUpstream:
     """A server asked over UDP."""
 
     __slots__ = (
-        "_address", "_counts", "_echoes", "_idle", "_is_closed", "_network", "_open", "_sent_slot", "_tally", "_wants_ad",
-        "_watch", "due", "is_learning", "is_stream", "name", "randomises_case", "round_trip",
+        "_address", "_counts", "_echoes", "_idle", "_insists", "_is_closed", "_network", "_open", "_others", "_sent_slot",
+        "_tally", "_wants_ad", "_watch", "due", "is_learning", "is_stream", "looks_closer", "name", "randomises_case",
+        "round_trip",
     )  # fmt: skip
 
     def __init__(self, address: Address, network: Network, tally: Tally, *, case_randomisation: str, wants_ad: bool) -> None:
@@ -59,9 +65,13 @@ class UdpUpstream:
         self._tally = tally
         self._counts, self._sent_slot = tally.slots, tally.sent_slot(UDP)
         self._wants_ad = wants_ad
-        self._echoes = 0
-        self.is_learning = case_randomisation != "on"
+        self._echoes = self._others = 0
+        """Responses in our case so far; in another case since the last of those."""
+        self._insists = case_randomisation == "on"
+        self.is_learning = not self._insists
         """Whether a response in another case than ours may yet be how this server is."""
+        self.looks_closer = self.is_learning
+        """Whether `accepts` must see every response."""
         self._idle: tuple[list[UdpSocket], list[UdpSocket]] = ([], [])
         """Sockets at rest: for AAAA, for all other types."""
         self._open: set[UdpSocket] = set()
@@ -108,11 +118,18 @@ class UdpUpstream:
     def accepts(self, message: bytes, found: Match, question: bytes) -> bytes | None:
         """The message, if it is the response that is waited for, in a form that can be parsed."""
         if found is EXACT:
-            self._echoes += question[:-4] != question[:-4].lower()  # without a capital, a server that lower-cases echoes too
-            self.is_learning = self._echoes < ECHOES_TO_TRUST
+            if question[:-4] != question[:-4].lower():  # without a capital, a server that lower-cases echoes too
+                self._echoes += 1
+                self._others = 0
+                self.is_learning = self._echoes < ECHOES_TO_TRUST and not self._insists
+                self.looks_closer = self.is_learning
             return message
-        if found is OTHER_CASE and self.is_learning:
-            return message
+        if found is OTHER_CASE:
+            self._others += 1
+            self.is_learning = self.is_learning or (self._others >= OTHERS_TO_RELENT and not self._insists)
+            self.looks_closer = True
+            if self.is_learning:
+                return message
         if found is BARE_FAILURE:
             return failure_response(message, question)
         self._tally.mismatched()
@@ -130,6 +147,7 @@ class UdpUpstream:
             idle.append(carrier)
             return
         self._open.discard(carrier)
+        self._network.open_sockets.discard(carrier)
         carrier.close()
 
     def close(self) -> None:
@@ -148,7 +166,7 @@ class UdpUpstream:
             if self._network.turn.now - carrier.idle_since < IDLE_TIMEOUT:
                 return carrier
             self.release(carrier, reuse=False)
-        if len(self._open) >= MAX_SOCKETS:
+        if len(self._open) >= MAX_SOCKETS or len(self._network.open_sockets) >= MAX_SOCKETS_IN_ALL:
             return Settled(Failed.EXHAUSTED)
         try:
             endpoint = socket.socket(self._address.family, socket.SOCK_DGRAM | socket.SOCK_NONBLOCK)
@@ -161,6 +179,7 @@ class UdpUpstream:
             return Settled(Failed.NETWORK)
         carrier = UdpSocket(self, endpoint, self._network, kind)
         self._open.add(carrier)
+        self._network.open_sockets.add(carrier)
         return carrier
 
 
@@ -230,7 +249,7 @@ class UdpSocket(Exchange):
             return
         received, upstream, question = _buffer[:size], self._upstream, self.question
         found = match_for(received, self.identity, question)
-        is_plain = found is EXACT and not upstream.is_learning
+        is_plain = found is EXACT and not upstream.looks_closer
         message = received if is_plain else upstream.accepts(received, found, question)
         if message is None:
             self.resume(Failed.MISMATCHED)
