@@ -111,8 +111,23 @@ class TestDown:
         assert health.answered(now)
         for _ in range(SUSPECT_AFTER):
             health.failed(now)
+        health.probe_begins()
         assert health.probe_failed(now)
         assert health.probe_at == now + FIRST_REST
+
+    def test_what_comes_while_it_is_probed_speaks_for_it(self) -> None:
+        """Even when silence follows: a probe may be lost as well as anything else, and the next one tells."""
+        health = Health()
+        for _ in range(SUSPECT_AFTER):
+            health.failed(NOW)
+        health.probe_begins()
+        health.answered(NOW)
+        for _ in range(SUSPECT_AFTER):
+            health.failed(NOW + 0.1)
+        assert not health.probe_failed(NOW + 0.5)
+        assert (health.is_up, health.is_suspect, health.probe_at) == (True, True, NOW + 0.5)
+        health.probe_begins()
+        assert health.probe_failed(NOW + 1)
 
 
 MOVES = ("failed", "answered", "probe_failed", "probe_answered")

@@ -20,7 +20,7 @@ LONGEST_REST = 30.0
 class Health:
     """What is known of one upstream."""
 
-    __slots__ = ("_good", "_rest", "_unanswered", "is_suspect", "is_troubled", "is_up", "probe_at", "recoveries")
+    __slots__ = ("_good", "_rest", "_unanswered", "_was_heard", "is_suspect", "is_troubled", "is_up", "probe_at", "recoveries")
 
     def __init__(self) -> None:
         self.is_up = True
@@ -34,6 +34,7 @@ class Health:
         """How often it said something again after it had gone down."""
         self._unanswered = 0
         self._good = 0
+        self._was_heard = False
         self._rest = FIRST_REST
 
     def failed(self, now: float) -> bool:
@@ -50,6 +51,7 @@ class Health:
     def answered(self, now: float) -> bool:
         """A readable response came, whatever it says; whether the upstream is up again with this."""
         self._unanswered = 0
+        self._was_heard = True
         if self.is_up:
             self.is_troubled = False
             return False
@@ -64,6 +66,10 @@ class Health:
         self._rest = FIRST_REST
         return True
 
+    def probe_begins(self) -> None:
+        """A probe leaves: what comes until its end speaks for the upstream too."""
+        self._was_heard = False
+
     def probe_answered(self, now: float) -> bool:
         """As `answered`; a suspect is cleared."""
         self.is_suspect = False
@@ -71,9 +77,11 @@ class Health:
 
     def probe_failed(self, now: float) -> bool:
         """A probe brought nothing: the next one later. Whether the upstream goes down with this."""
-        was_up, self.is_suspect = self.is_up, False
+        was_up = self.is_up
+        self.is_suspect = was_up and self._was_heard and self._unanswered >= SUSPECT_AFTER
         self._good = 0
-        if was_up and self._unanswered < SUSPECT_AFTER:
+        if was_up and (self._was_heard or self._unanswered < SUSPECT_AFTER):
+            self.probe_at = now if self.is_suspect else math.inf
             return False
         if not was_up:
             self._rest = min(self._rest * 2, LONGEST_REST)

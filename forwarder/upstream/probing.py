@@ -171,6 +171,7 @@ class Probe:
         server, turn = self._server, self._network.turn
         has_answered: bool | None = True
         while has_answered and (server.health.is_suspect or not server.health.is_up):
+            server.health.probe_begins()
             has_answered = await self._asked(self._zones[0], Qtype.SOA)
             if has_answered is None:
                 return NO_SOCKET_WAIT
