@@ -22,7 +22,8 @@ NO_SOCKET_WAIT = 0.1
 LOOP_REST = 60.0
 """Seconds until an upstream that led back to us is looked at again: whoever mends a loop need not restart us."""
 UNSEEN_REST = 5.0
-"""The same for one that did not answer the probe for loops: it may not have been there yet when the node started."""
+"""The same for one that did not answer the probe for loops: it may not have been there yet when the node started. Doubles up to
+LOOP_REST: some never answer such a question."""
 MARK = "forwarder-loop-"
 """What the label of a probe for loops begins with, for whoever finds it in a log; 16 hexadecimal digits follow."""
 
@@ -79,7 +80,9 @@ class Probing:
 class Probe:
     """What probes one upstream."""
 
-    __slots__ = ("_has_come_back", "_is_looking", "_network", "_probing", "_server", "_unseen", "_zones", "due")
+    __slots__ = (
+        "_has_come_back", "_is_looking", "_network", "_probing", "_server", "_unseen", "_unseen_rest", "_zones", "due",
+    )  # fmt: skip
 
     def __init__(self, probing: Probing, server: Server, network: Network) -> None:
         self._probing = probing
@@ -88,6 +91,7 @@ class Probe:
         self._zones: list[bytes] = []
         self._unseen: list[bytes] = []
         """Zones of it for which no probe for loops was answered or came back yet."""
+        self._unseen_rest = UNSEEN_REST
         self._is_looking = False
         self._has_come_back = False
         self.due = 0.0
@@ -156,7 +160,8 @@ class Probe:
             if self._has_come_back:
                 return LOOP_REST
             if not has_answered:
-                return LOOP_REST if server.is_looped else UNSEEN_REST
+                rest, self._unseen_rest = self._unseen_rest, min(self._unseen_rest * 2, LOOP_REST)
+                return LOOP_REST if server.is_looped else rest
             if zone in self._unseen:
                 self._unseen.remove(zone)
         if server.is_looped:

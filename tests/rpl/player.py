@@ -85,11 +85,11 @@ class Player:
         )  # fmt: skip
         self._worker = Worker(cast("asyncio.AbstractEventLoop", loop), begin, loop.clock)
         os.close(memory)
-        self._worker.open()
         self._clients = Clients(server, loop, self.note)
         open_until_end.callback(self._clients.close)
+        self._descriptors = _descriptors()  # before the worker asks: its first probes leave sockets at rest
+        self._worker.open()
         loop.settle()
-        self._descriptors = _descriptors()
 
     def note(self, event: str) -> None:
         """Remember what happened, and when."""

@@ -5,7 +5,7 @@ import logging
 import pytest
 
 from forwarder.serving.udp import UdpDoor
-from forwarder.upstream.udp import UdpUpstream
+from forwarder.upstream.udp import UdpSocket
 from tests.rpl.parser import parsed
 from tests.rpl.player import problem_in
 
@@ -99,7 +99,7 @@ def test_a_response_that_echoes_another_question_is_found(monkeypatch: pytest.Mo
 
 
 def test_a_descriptor_left_open_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(UdpUpstream, "close", lambda _upstream: None)
+    monkeypatch.setattr(UdpSocket, "close", lambda _carrier: None)
     told = problem(HEARD)
     assert told.startswith("a.rpl, at its end\n")
     assert "left open: [" in told
