@@ -5,7 +5,7 @@ from collections.abc import Iterator
 import pytest
 
 from forwarder.upstream.budget import BURST
-from forwarder.upstream.probing import LOOP_REST, MARK, NO_TOKEN_WAIT, PROBE_WAIT, Probing
+from forwarder.upstream.probing import LOOP_REST, MARK, NO_SOCKET_WAIT, PROBE_WAIT, UNSEEN_REST, Probing
 from forwarder.upstream.servers import Failed
 from forwarder.upstream.waiting import TICK
 from forwarder.wire.message import CLASS_IN, RD, Qtype
@@ -170,7 +170,7 @@ class TestTokens:
         stand.tokens()
         stand.suspect()
         assert stand.probes == []
-        stand.scene.pass_time_in_ticks(2 * NO_TOKEN_WAIT)
+        stand.scene.pass_time_in_ticks(2 * NO_SOCKET_WAIT)
         assert len(stand.probes) == 1
 
 
