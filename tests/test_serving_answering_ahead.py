@@ -4,6 +4,7 @@ import pytest
 
 from forwarder.observe import counters
 from forwarder.upstream.servers import Failed
+from forwarder.wire.message import parse_query
 from tests.lab.behaviours import answer, nxdomain
 from tests.lab.clients import query, rdatas
 from tests.lab.collector import garbage_after
@@ -135,8 +136,22 @@ def test_not_beyond_the_budget_of_the_upstream_but_when_there_is_some() -> None:
 def test_not_beyond_the_questions_that_may_be_in_progress() -> None:
     kitchen = ending_kitchen(max_in_progress=1)
     kitchen.take(octets_of("b.test."))
+    budget = kitchen.zone.budget
     kitchen.taken(ASKED)
     assert kitchen.counts[counters.PREFETCHES] == 0
+    assert kitchen.zone.budget == budget, "what is not asked costs nothing"
+
+
+def test_not_while_the_question_is_in_progress_which_costs_nothing_either() -> None:
+    kitchen = ending_kitchen()
+    in_use = kitchen.memory.answers.fresh(parse_query(ASKED).key, kitchen.now)
+    assert in_use is not None
+    kitchen.take(ASKED)
+    in_use.is_asked_ahead = False  # as of another answer, which was put back from a snapshot meanwhile
+    budget = kitchen.zone.budget
+    kitchen.taken(ASKED)
+    assert (len(kitchen.upstream.waiting), kitchen.counts[counters.PREFETCHES]) == (1, 1)
+    assert kitchen.zone.budget == budget
 
 
 def test_one_that_failed_is_not_repeated_and_leaves_the_answer_in_use() -> None:

@@ -223,6 +223,7 @@ class TestUnanswered:
         table.seat()
         table.servers[0].loops(is_looped=True)
         assert table.outcome() == (LOOPED, 0)
+        assert LOOPED.timed_out, "it is forgotten when the loop ends"
 
     def test_all_down_and_no_tokens(self, table: Table) -> None:
         leg = table.seat()

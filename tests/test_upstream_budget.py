@@ -54,6 +54,28 @@ def test_first_queries_count_once() -> None:
     assert [taken(budget, NOW) for _ in range(3)] == [2, 0, 0]
 
 
+@pytest.mark.parametrize("debt", [0, 1, 25])
+def test_who_must_not_wait_goes_into_debt_which_is_paid_off_first(debt: int) -> None:
+    budget = spent()
+    for _ in range(debt):
+        budget.spend(NOW)
+    assert not budget.has_any(NOW + debt / LEAST_RATE + 0.05)
+    assert taken(budget, NOW + debt / LEAST_RATE + 1) == 10
+
+
+def test_where_there_are_tokens_it_costs_one() -> None:
+    budget = Budget(NOW)
+    budget.spend(NOW)
+    assert taken(budget, NOW) == BURST - 1
+
+
+def test_what_was_earned_until_then_counts() -> None:
+    budget = spent()
+    budget.firsts += 20
+    budget.spend(NOW)
+    assert taken(budget, NOW) == 1
+
+
 @given(st.lists(st.tuples(st.floats(0, 0.5), st.integers(0, 300), st.integers(0, 40)), max_size=60))
 def test_never_more_than_a_burst_and_what_was_earned(moves: list[tuple[float, int, int]]) -> None:
     budget, now, firsts, granted = Budget(NOW), NOW, 0, 0

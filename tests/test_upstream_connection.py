@@ -161,7 +161,7 @@ class TestStuck:
         late.append(outstanding_on(stage, stage.connected(), seconds=0.05))
         stage.pass_time(0.05)
         assert [one.failed for one in late] == [Failed.TIMEOUT] * 2
-        assert stage.connections == 0
+        assert stage.connections == stage.upstream.open == 2
         assert stage.ask().failed is Failed.EXHAUSTED
         late[0].abandon()
         stage.pass_time_in_ticks(LOOK_AGAIN + 0.1)
@@ -188,10 +188,10 @@ class TestLate:
         asked = stage.ask()
         stage.pass_time(UNTIL)
         assert asked.failed is Failed.TIMEOUT
-        assert stage.connections == 0
+        assert stage.connections == 1, "it may yet be answered"
         asked.abandon()
         stage.pass_time(LOOK_AGAIN)
-        assert open_descriptors() == before
+        assert (stage.connections, open_descriptors()) == (0, before)
 
     def test_is_told_once_and_no_other_with_it(self, stage: Stage) -> None:
         former = stage.connected()
@@ -220,7 +220,7 @@ class TestLate:
         stage.pass_time_in_ticks(0.08)
         assert late.failed is Failed.TIMEOUT
         assert unheard.is_closed_by_us()
-        assert stage.connections == 1
+        assert stage.connections == 2
         answered_on(stage, heard)
 
     def test_on_a_lively_one_is_put_off_and_the_connection_trusted(self, stage: Stage) -> None:
@@ -239,7 +239,7 @@ class TestLate:
         asked = outstanding_on(stage, stage.connected(), seconds=0.025)
         stage.pass_time(TICK)
         assert asked.failed is Failed.TIMEOUT
-        assert stage.connections == 0
+        stage.connected()
 
     def test_is_put_off_no_more_when_the_connection_falls_silent(self, stage: Stage) -> None:
         connection = stage.connected()
@@ -247,7 +247,7 @@ class TestLate:
         kept_lively(stage, connection, stage.now + 0.1)
         stage.pass_time_in_ticks(0.06)
         assert slow.failed is Failed.TIMEOUT
-        assert stage.connections == 0
+        stage.connected()
 
 
 class TestApart:
@@ -281,7 +281,8 @@ class TestApart:
         stage.ask(apart=True)
         stage.end_turn()
         connection.receive()
-        assert stage.connections == 1
+        outstanding_on(stage, connection)
+        assert stage.connections == 1, "and it is not taken for stuck, which would harm whoever is on it"
 
 
 class TestAbandoned:
@@ -345,6 +346,19 @@ class TestAbandoned:
         asked.abandon()
         stage.pass_time_in_ticks(LOOK_AGAIN + 0.1)
         assert connection.is_closed_by_us()
+
+    def test_with_another_that_was_late_and_answered_its_connection_is_closed(self, stage: Stage) -> None:
+        connection = stage.connected()
+        outstanding_on(stage, connection).abandon()
+        late = stage.ask_in_a_turn(seconds=0.1)
+        query = connection.receive()
+        stage.pass_time_in_ticks(2 * LOOK_AGAIN)
+        late.again()
+        connection.answer(query)
+        stage.serve_until_over(late)
+        assert (late.address, stage.connections) == (ADDRESS, 1)
+        stage.pass_time_in_ticks(LOOK_AGAIN + 0.1)
+        assert (connection.is_closed_by_us(), stage.connections) == (True, 0)
 
     def test_when_its_connection_is_lost_nobody_is_told(self, stage: Stage) -> None:
         connection = stage.connected()

@@ -1,15 +1,15 @@
-"""Probes: of an upstream that is suspect or down, further and further apart; and for loops, by a name nobody else can know."""
+"""Probes for health: of an upstream that is suspect or down, further and further apart."""
 
 from collections.abc import Iterator
 
 import pytest
 
-from forwarder.upstream.budget import BURST
-from forwarder.upstream.probing import LOOP_REST, MARK, NO_TOKEN_WAIT, PROBE_WAIT, Probing
+from forwarder.upstream.budget import BURST, LEAST_RATE
+from forwarder.upstream.probing import NO_SOCKET_WAIT, PROBE_WAIT, UNSEEN_REST, Probing
 from forwarder.upstream.servers import Failed
 from forwarder.upstream.waiting import TICK
 from forwarder.wire.message import CLASS_IN, RD, Qtype
-from forwarder.wire.names import MAX_NAME, name_from_text
+from forwarder.wire.names import name_from_text
 from forwarder.wire.records import Response
 from tests.lab.collector import garbage_after
 from tests.test_upstream_network import Scene
@@ -38,6 +38,16 @@ class Stand:
     def sent_after(self) -> list[float]:
         return self.leg.sent_after(self.began)
 
+    def see(self) -> None:
+        """The probes for loops are answered, and are no matter any more."""
+        self.leg.always = (TICK, said(NXDOMAIN))
+        self.probing.begin()
+        self.scene.pass_time_in_ticks(1)
+        assert self.leg.open == 0
+        self.leg.always = None
+        self.probes.clear()
+        self.began = self.scene.now
+
     def suspect(self) -> None:
         """Two attempts of questions came to nothing."""
         for _ in range(2):
@@ -61,7 +71,9 @@ class Stand:
 @pytest.fixture
 def stand() -> Iterator[Stand]:
     with Scene() as scene:
-        yield Stand(scene)
+        stand = Stand(scene)
+        stand.see()
+        yield stand
 
 
 class TestSuspect:
@@ -166,104 +178,83 @@ class TestTokens:
         stand.suspect()
         assert stand.tokens() == BURST - 1
 
-    def test_without_any_it_waits_for_the_next(self, stand: Stand) -> None:
+    def test_without_any_it_is_made_at_once_and_paid_for_later(self, stand: Stand) -> None:
         stand.tokens()
         stand.suspect()
-        assert stand.probes == []
-        stand.scene.pass_time_in_ticks(2 * NO_TOKEN_WAIT)
         assert len(stand.probes) == 1
+        assert not stand.server.budget.has_any(stand.scene.now + 0.15)
+        assert stand.server.budget.has_any(stand.scene.now + 0.25)
 
-
-def marked(stand: Stand) -> bytes:
-    """The name that the last probe asked for."""
-    query = stand.probes[-1].query
-    assert (query.qtype, query.qclass) == (Qtype.HINFO, CLASS_IN)
-    return query.name
-
-
-class TestLoops:
-    def test_a_name_below_the_zone_that_nobody_can_know(self, stand: Stand) -> None:
-        names = set()
-        for _ in range(5):
-            stand.probing.watch(stand.server, ZONE)
-            stand.probing.begin()
-            names |= {probe.query.name for probe in stand.probes}
-        assert len(names) == len(stand.probes) == 6
-        for name in names:
-            assert name[1:].startswith(MARK.encode())
-            assert name[1 + name[0] :] == ZONE
-            assert name[0] == len(MARK) + 16
-
-    def test_each_upstream_is_looked_at_once(self, stand: Stand) -> None:
+    def test_one_for_loops_costs_none(self, stand: Stand) -> None:
+        stand.probing.watch(stand.server, name_from_text("test"))
+        stand.tokens()
         stand.probing.begin()
-        stand.probing.begin()
-        assert len(stand.probes) == 1
-
-    def test_where_no_name_fits_below_the_zone_at_the_root(self) -> None:
-        zone = name_from_text(".".join(["x" * 63] * 3 + ["y" * 55]))
-        with Scene() as scene:
-            stand = Stand(scene, zone)
-            stand.probing.begin()
-            assert len(marked(stand)) <= MAX_NAME
-            assert marked(stand).endswith(b"\0")
-            assert stand.probing.has_come_back(marked(stand))
-
-    def test_one_that_comes_back_leaves_the_upstream_out_at_once(self, stand: Stand) -> None:
-        stand.probing.begin()
-        assert stand.probing.has_come_back(marked(stand))
-        assert stand.server.is_looped
-        assert not stand.server.is_usable
-
-    def test_no_other_name_comes_back(self, stand: Stand) -> None:
-        stand.probing.begin()
-        for name in (ZONE, b"\0", b"\7forwarder" + ZONE, marked(stand).upper(), marked(stand)[1:]):
-            assert not stand.probing.has_come_back(name)
-        assert not stand.server.is_looped
-
-    @pytest.mark.parametrize("outcome", [(0.1, said(NXDOMAIN)), (0.1, said(SERVFAIL)), (0.1, Failed.NETWORK), None])
-    def test_without_it_nothing_follows(self, stand: Stand, outcome: tuple[float, Response | Failed] | None) -> None:
-        stand.leg.always = outcome
-        stand.probing.begin()
-        stand.scene.pass_time_in_ticks(3)
-        assert (stand.server.is_usable, len(stand.probes), stand.leg.open) == (True, 1, 0)
-        assert not stand.probing.has_come_back(marked(stand)), "after its time it may be anybody's"
-
-    def looped(self, stand: Stand, *later: tuple[float, Response | Failed]) -> None:
-        """A loop was found, and is looked at once more, which meets with this."""
-        stand.leg.outcomes = [(0.1, said(SERVFAIL)), *later]
-        stand.probing.begin()
-        stand.probing.has_come_back(marked(stand))
-        stand.scene.pass_time_in_ticks(LOOP_REST - 1)
-        assert (len(stand.probes), stand.server.is_looped) == (1, True)
-        stand.scene.pass_time_in_ticks(1.15)
+        stand.scene.pass_time_in_ticks(2 * UNSEEN_REST)
         assert len(stand.probes) == 2
+        assert stand.tokens() == int(2 * UNSEEN_REST * LEAST_RATE)
 
-    def test_it_ends_when_an_answer_comes_and_the_name_does_not(self, stand: Stand) -> None:
-        self.looped(stand, (0.2, said(NXDOMAIN)))
-        stand.scene.pass_time_in_ticks(0.5)
-        assert stand.server.is_usable
-        stand.scene.pass_time_in_ticks(2 * LOOP_REST)
-        assert len(stand.probes) == 2
 
-    def test_not_when_the_name_comes_back_once_more(self, stand: Stand) -> None:
-        self.looped(stand, (0.2, said(NXDOMAIN)))
-        stand.probing.has_come_back(marked(stand))
-        stand.scene.pass_time_in_ticks(0.5)
-        assert stand.server.is_looped
+class TestSaysNothing:
+    """What is our own fault, or a forger's, is neither an answer nor a silence."""
 
-    def test_not_when_nothing_is_said(self, stand: Stand) -> None:
-        self.looped(stand)
-        stand.scene.pass_time_in_ticks(5)
-        assert stand.server.is_looped
-        stand.scene.pass_time_in_ticks(LOOP_REST)
-        assert len(stand.probes) == 3
-
-    def test_suspicion_that_arose_meanwhile_is_looked_into_afterwards(self, stand: Stand) -> None:
-        stand.probing.begin()
+    def test_no_socket_to_ask_with_and_it_is_tried_again_soon(self, stand: Stand) -> None:
+        stand.leg.always = Failed.EXHAUSTED
         stand.suspect()
+        stand.scene.pass_time_in_ticks(4 * (NO_SOCKET_WAIT + TICK) + TICK)
+        assert (stand.server.health.is_up, stand.server.health.is_suspect) == (True, True)
+        waits = [after - before for before, after in zip(stand.sent_after, stand.sent_after[1:], strict=False)]
+        assert waits[:4] == pytest.approx([NO_SOCKET_WAIT] * 4, abs=2 * TICK)
+        stand.leg.always = (0.02, said())
+        stand.scene.pass_time_in_ticks(1)
+        assert (stand.server.is_usable, stand.server.health.is_suspect) == (True, False)
+
+    def test_silence_after_a_mismatched_response(self, stand: Stand) -> None:
+        stand.suspect()
+        for number in range(5):
+            stand.probes[number].hear(Failed.MISMATCHED)
+            stand.scene.pass_time_in_ticks(PROBE_WAIT + NO_SOCKET_WAIT + 2 * TICK)
+            assert (stand.server.health.is_up, stand.server.health.is_suspect) == (True, True)
+            assert len(stand.probes) == number + 2
+        stand.scene.pass_time_in_ticks(PROBE_WAIT + TICK)
+        assert not stand.server.health.is_up, "as soon as it is silence alone"
+
+    def test_nor_does_it_put_off_one_that_is_down(self, stand: Stand) -> None:
+        stand.down()
+        stand.leg.outcomes = [Failed.EXHAUSTED] * 3
+        stand.leg.always = (0.02, said())
+        stand.scene.pass_time_in_ticks(1 + 3 * (NO_SOCKET_WAIT + TICK) + 0.1)
+        assert stand.server.is_usable
+
+
+class TestDefect:
+    """What nobody foresaw ends one probe, not the probing, and does not come again at once."""
+
+    def test_while_it_is_suspect(self, stand: Stand, caplog: pytest.LogCaptureFixture) -> None:
+        stand.leg.defect = RuntimeError("a defect")
+        stand.suspect()
+        stand.scene.pass_time_in_ticks(UNSEEN_REST - 0.1)
+        assert [record.exc_info is not None for record in caplog.records] == [True]
+        stand.leg.defect = None
+        stand.scene.pass_time_in_ticks(0.2)
         assert len(stand.probes) == 1
-        stand.scene.pass_time_in_ticks(PROBE_WAIT + 0.1)
-        assert [probe.query.qtype for probe in stand.probes] == [Qtype.HINFO, Qtype.SOA]
+        stand.scene.pass_time_in_ticks(PROBE_WAIT + TICK)
+        assert not stand.server.health.is_up
+
+    def test_while_it_is_down(self, stand: Stand) -> None:
+        stand.down()
+        stand.leg.defect = RuntimeError("a defect")
+        stand.scene.pass_time_in_ticks(2)
+        stand.leg.defect = None
+        stand.leg.always = (0.02, said())
+        stand.scene.pass_time_in_ticks(UNSEEN_REST)
+        assert stand.server.is_usable
+
+    def test_in_an_exchange_that_is_awaited(self, stand: Stand) -> None:
+        stand.suspect()
+        stand.probes[0].hear(RuntimeError("a defect"))
+        stand.leg.always = (0.02, said())
+        stand.scene.pass_time_in_ticks(UNSEEN_REST + 0.1)
+        assert (len(stand.probes), stand.server.health.is_suspect) == (2, False)
 
 
 def test_a_suspect_that_answers_a_question_stays_up_though_its_probe_is_lost(stand: Stand) -> None:
@@ -278,7 +269,8 @@ def test_nothing_is_left_for_the_collector(stand: Stand) -> None:
 
     def go_down_and_come_up() -> None:
         take_down(stand.server, stand.scene.now)
-        stand.server.on_trouble(stand.server)
+        assert stand.server.probe is not None
+        stand.server.probe.on_trouble()
         stand.scene.pass_time_in_ticks(2)
         assert stand.server.is_usable
         stand.probes.clear()

@@ -11,7 +11,7 @@ from forwarder.upstream.tally import Tally
 from forwarder.upstream.waiting import SLACK
 from forwarder.wire.records import Response
 from tests.test_upstream_network import Scene
-from tests.test_upstream_servers import FORMERR, NOTIMP, REFUSED, SERVFAIL, Leg, said, take_down
+from tests.test_upstream_servers import FORMERR, NOTIMP, REFUSED, SERVFAIL, Leg, failures, said, take_down
 
 NOW = 1000.0
 UNTIL = NOW + 1.8
@@ -250,6 +250,32 @@ class TestAtOnce:
         (server,) = play.servers
         assert not server.health.is_troubled
         assert (server.dialect.is_plain, server.dialect.knows_edns) == (False, False)
+
+    def test_late_after_a_mismatch_says_nothing_of_health_either(self, scene: Scene) -> None:
+        """Whoever forges responses and keeps the true ones away must not have an upstream left out."""
+        play = Play(scene)
+        for _ in range(20):
+            play.ask()
+            attempt = play.send()
+            play.take(attempt, Failed.MISMATCHED)
+            play.now = attempt.due
+            play.take(attempt, Failed.TIMEOUT)
+            assert (attempt.is_late, attempt.was_mismatched) == (True, True)
+        health = play.servers[0].health
+        assert (health.is_troubled, health.is_suspect, health.is_up) == (False, False, True)
+        assert failures(scene) == {}
+
+    def test_of_other_attempts_lateness_counts_as_ever(self, scene: Scene) -> None:
+        play = Play(scene)
+        for mismatches in (1, 0, 0):
+            play.ask()
+            attempt = play.send()
+            for _ in range(mismatches):
+                play.take(attempt, Failed.MISMATCHED)
+            play.now = attempt.due
+            play.take(attempt, Failed.TIMEOUT)
+        assert play.servers[0].health.is_suspect
+        assert failures(scene) == {"timeout": 2}
 
     def test_a_lost_connection_is_replaced_at_once(self, scene: Scene) -> None:
         play = Play(scene, 2, legs=2, is_stream=True)

@@ -180,11 +180,10 @@ class Watched:
         self.server = server_of(scene, *self.legs)
         self.troubles = 0
         self.reviews: list[bool] = []
-        self.server.on_trouble = self._on_trouble
+        self.server.probe = self
         self.server.zones.append(self)
 
-    def _on_trouble(self, server: Server) -> None:
-        assert server is self.server
+    def on_trouble(self) -> None:
         self.troubles += 1
 
     def review(self) -> None:
@@ -286,8 +285,9 @@ def test_a_loop_leaves_it_out_until_it_ends(watched: Watched, caplog: pytest.Log
         for is_looped in (True, False):
             watched.server.loops(is_looped=is_looped)
             gauge = in_row(watched.scene, 0, counters.LOOPED_IN_ROW)
-            found.append((watched.server.is_usable, watched.server.is_ready, watched.server.health.is_up, gauge))
-    assert found == [(False, False, True, 1), (True, True, True, 0)]
+            health = watched.server.health
+            found.append((watched.server.is_usable, watched.server.is_ready, health.is_up, gauge, health.recoveries))
+    assert found == [(False, False, True, 1, 0), (True, True, True, 0, 1)], "when it ends, failures remembered are void"
     assert watched.reviews == [False, True]
     assert [line.split(" sends our queries back to us ")[1].split(":")[0] for line in caplog.messages] == [
         "and is left out",
@@ -300,6 +300,19 @@ def test_one_that_is_down_and_loops_no_more_is_still_down(watched: Watched) -> N
     watched.server.loops(is_looped=True)
     watched.server.loops(is_looped=False)
     assert not watched.server.is_usable
+
+
+def test_a_server_that_is_new_in_a_row_does_not_loop(watched: Watched) -> None:
+    watched.server.loops(is_looped=True)
+    server_of(watched.scene, Leg(watched.scene.network))
+    assert in_row(watched.scene, 0, counters.LOOPED_IN_ROW) == 0
+
+
+def test_one_that_left_tells_nobody_of_its_trouble(watched: Watched) -> None:
+    watched.server.leave()
+    for _ in range(2):
+        watched.server.failed("timeout", NOW)
+    assert (watched.troubles, watched.server.health.is_suspect) == (0, True)
 
 
 def test_one_that_leaves_closes_its_transports(watched: Watched) -> None:

@@ -10,7 +10,7 @@ import pytest
 
 from forwarder.upstream.network import Address, address_for
 from forwarder.upstream.servers import Failed
-from forwarder.upstream.udp import UdpUpstream
+from forwarder.upstream.udp import ECHOES_TO_TRUST, OTHERS_TO_RELENT, UdpUpstream
 from forwarder.wire.message import AD, CD, QR, RA, RD, TC, Query, parse_query
 from forwarder.wire.records import Kind
 from tests.lab.collector import garbage_after
@@ -257,6 +257,70 @@ class TestCase:
         for _ in range(24):
             self.lower_cased(stage, name)
         assert self.other_case(stage, stage.upstream)
+
+    def trusted(self, stage: Stage, *, case_randomisation: str = "auto") -> UdpUpstream:
+        """An upstream that echoes the case, and of which it is known."""
+        upstream = stage.upstream_with(case_randomisation=case_randomisation)
+        for _ in range(ECHOES_TO_TRUST):
+            stage.answered(query_for(LETTERS), upstream)
+        return upstream
+
+    def counts_in_lower_case(self, stage: Stage, upstream: UdpUpstream) -> bool:
+        """Whether a response in lower case counts, and nothing else comes."""
+        before = stage.mismatched
+        asked = stage.ask(query_for(LETTERS), upstream)
+        query, port = stage.peer.receive()
+        stage.peer.send(response_to(query, question=query_for(LETTERS).question), port)
+        stage.serve()
+        if stage.mismatched == before:
+            assert asked.address == ADDRESS
+            return True
+        assert asked.failed is Failed.MISMATCHED
+        asked.abandon()
+        return False
+
+    def test_insisted_upon_no_more_when_so_many_came_in_another_case_and_none_in_ours(self, stage: Stage) -> None:
+        upstream = self.trusted(stage)
+        heard = [self.counts_in_lower_case(stage, upstream) for _ in range(OTHERS_TO_RELENT + 20)]
+        assert heard == [False] * (OTHERS_TO_RELENT - 1) + [True] * 21
+        assert (stage.mismatched, OTHERS_TO_RELENT) == (OTHERS_TO_RELENT - 1, 8)
+
+    def test_insisted_upon_again_when_one_comes_in_our_case(self, stage: Stage) -> None:
+        upstream = self.trusted(stage)
+        for _ in range(2):
+            heard = [self.counts_in_lower_case(stage, upstream) for _ in range(OTHERS_TO_RELENT)]
+            assert heard == [False] * (OTHERS_TO_RELENT - 1) + [True]
+            stage.answered(query_for(LETTERS), upstream)
+
+    def test_one_in_our_case_between_those_of_a_forger_begins_the_count_anew(self, stage: Stage) -> None:
+        upstream = self.trusted(stage)
+        for _ in range(3):
+            assert not any(self.counts_in_lower_case(stage, upstream) for _ in range(OTHERS_TO_RELENT - 1))
+            stage.answered(query_for(LETTERS), upstream)
+        assert not self.counts_in_lower_case(stage, upstream)
+
+    def test_one_without_a_letter_between_them_does_not(self, stage: Stage) -> None:
+        upstream = self.trusted(stage)
+        for _ in range(OTHERS_TO_RELENT - 1):
+            assert not self.counts_in_lower_case(stage, upstream)
+            stage.answered(query_for("1.2.3.4"), upstream)
+        assert self.counts_in_lower_case(stage, upstream)
+
+    def test_insisted_upon_for_ever_where_the_configuration_says_so(self, stage: Stage) -> None:
+        upstream = self.trusted(stage, case_randomisation="on")
+        assert not any(self.counts_in_lower_case(stage, upstream) for _ in range(3 * OTHERS_TO_RELENT))
+
+    def test_looked_at_closely_only_while_there_is_a_question_of_it(self, stage: Stage) -> None:
+        upstream = stage.upstream_with()
+        looks = [upstream.looks_closer]
+        for _ in range(ECHOES_TO_TRUST):
+            stage.answered(query_for(LETTERS), upstream)
+            looks.append(upstream.looks_closer)
+        assert looks == [True] * ECHOES_TO_TRUST + [False]
+        assert not self.counts_in_lower_case(stage, upstream)
+        assert upstream.looks_closer
+        stage.answered(query_for(LETTERS), upstream)
+        assert not upstream.looks_closer
 
     def test_of_type_and_class_there_is_none(self, stage: Stage) -> None:
         """Type 65 is an `A` to whoever folds the case of all the question."""

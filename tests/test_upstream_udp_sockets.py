@@ -155,6 +155,32 @@ def test_not_more_than_may_be_open(stage: Stage, monkeypatch: pytest.MonkeyPatch
     stage.answered()
 
 
+def test_not_more_than_may_be_open_to_all_upstreams_together(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(udp, "MAX_SOCKETS_IN_ALL", 3)
+    others = [stage.upstream_with(), stage.upstream_with()]
+    asked = [stage.ask(upstream=upstream) for upstream in (*others, others[0])]
+    assert stage.ask().failed is Failed.EXHAUSTED
+    assert stage.ask(upstream=others[1]).failed is Failed.EXHAUSTED
+    asked[0].abandon()
+    assert not stage.ask().is_over, "one was closed"
+    assert stage.ask(upstream=others[1]).failed is Failed.EXHAUSTED
+
+
+def test_all_that_are_open_are_known_and_no_others(stage: Stage) -> None:
+    other = stage.upstream_with()
+    for upstream in (stage.upstream, other):
+        stage.answered(upstream=upstream)
+    assert len(stage.network.open_sockets) == 2
+    other.close()
+    assert len(stage.network.open_sockets) == 1
+    stage.pass_time(udp.IDLE_TIMEOUT)
+    stage.answered()
+    assert len(stage.network.open_sockets) == 1
+    stage.leave()
+    assert not stage.network.open_sockets
+    assert udp.MAX_SOCKETS_IN_ALL == 2 * udp.MAX_SOCKETS == 4096
+
+
 def test_none_to_be_had_from_the_kernel(stage: Stage) -> None:
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (0, hard))

@@ -215,6 +215,7 @@ def test_gauges_of_a_dead_worker_are_set_back_and_totals_are_not() -> None:
         gauges = (
             up,
             counters.upstream_row(0) + counters.CONNECTIONS_IN_ROW,
+            counters.upstream_row(1) + counters.LOOPED_IN_ROW,
             counters.CACHE_ENTRIES_AT + 2,
             counters.IN_PROGRESS,
         )
@@ -223,7 +224,7 @@ def test_gauges_of_a_dead_worker_are_set_back_and_totals_are_not() -> None:
             one.slots[slot] = 7
         one.tell(b"die")
         await one.serving(2)
-        assert [one.slots[slot] for slot in gauges] == [0, 0, 0, 0]
+        assert [one.slots[slot] for slot in gauges] == [0] * len(gauges)
         assert [one.slots[slot] for slot in totals] == [7, 7]
 
     run(test)

@@ -14,7 +14,7 @@ Q = TypeVar("Q")
 
 
 class Pipeline(Generic[Q]):
-    """What is outstanding on one stream, by message ID, oldest first."""
+    """What is outstanding on one stream, by message ID, oldest first; whoever takes a query out frees its ID."""
 
     __slots__ = ("_draw", "outstanding")
 
@@ -32,10 +32,6 @@ class Pipeline(Generic[Q]):
             identity = self._draw()
         self.outstanding[identity] = query
         return identity
-
-    def settle(self, identity: int) -> None:
-        """The query has its response, or nobody waits for it any more; its ID may be drawn again."""
-        self.outstanding.pop(identity, None)
 
     def take_all(self) -> list[Q]:
         """Everything outstanding, oldest first, when the stream is dead."""

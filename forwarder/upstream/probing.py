@@ -133,12 +133,13 @@ class Probe:
         """Ask what is in doubt, and see when to look again."""
         self._is_looking = True
         server, timers = self._server, self._network.timers
-        for_life, for_loops = 0.0, UNSEEN_REST
+        for_life = for_loops = UNSEEN_REST  # where a defect ends it: the next would come at once, again and again
         try:
             if server.health.is_suspect or not server.health.is_up:
                 for_life = await self._look_for_life()
             else:
                 for_loops = await self._look_for_loops()
+                for_life = 0.0
         finally:
             self._is_looking = False
             now = self._network.turn.now
