@@ -99,7 +99,7 @@ def test_a_response_that_echoes_another_question_is_found(monkeypatch: pytest.Mo
 
 
 def test_a_descriptor_left_open_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(UdpUpstream, "close", lambda _upstream: None)
+    monkeypatch.setattr(UdpUpstream, "release", lambda _upstream, _carrier, *, reuse: None)  # noqa: ARG005 - as it is called
     told = problem(HEARD)
     assert told.startswith("a.rpl, at its end\n")
     assert "left open: [" in told
