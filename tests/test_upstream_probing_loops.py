@@ -1,6 +1,7 @@
 """Probes for loops: by a name nobody else can know, in each zone of an upstream, until one was answered or came back."""
 
 from collections.abc import Iterator
+from itertools import pairwise
 
 import pytest
 
@@ -39,10 +40,18 @@ def zones_asked(stand: Stand) -> list[bytes]:
     return [name[1 + name[0] :] for name in names]
 
 
+def test_who_never_answers_is_asked_ever_less_often(stand: Stand) -> None:
+    stand.probing.begin()
+    stand.scene.pass_time_in_ticks(6 * LOOP_REST)
+    times = [probe.sent_at for probe in stand.probes]
+    rests = [after - before - PROBE_WAIT for before, after in pairwise(times)]
+    assert rests == pytest.approx([5, 10, 20, 40, 60, 60, 60], abs=10 * TICK)
+
+
 class TestName:
     def test_a_name_below_the_zone_that_nobody_can_know(self, stand: Stand) -> None:
         stand.probing.begin()
-        stand.scene.pass_time_in_ticks(4 * (PROBE_WAIT + UNSEEN_REST + 2 * TICK))
+        stand.scene.pass_time_in_ticks((1 + 2 + 4 + 8) * UNSEEN_REST + 5 * PROBE_WAIT)
         names = {probe.query.name for probe in stand.probes}
         assert len(names) == len(stand.probes) == 5
         for name in names:
@@ -225,7 +234,7 @@ class TestZones:
         stand.probing.begin()
         stand.scene.pass_time_in_ticks(PROBE_WAIT + 0.2)
         assert zones_asked(stand) == [ZONE, OTHER]
-        stand.scene.pass_time_in_ticks(2 * (UNSEEN_REST + PROBE_WAIT))
+        stand.scene.pass_time_in_ticks((1 + 2) * UNSEEN_REST + 2 * PROBE_WAIT)
         assert zones_asked(stand) == [OTHER, OTHER]
 
     def test_whether_it_lives_is_asked_in_the_first(self, stand: Stand) -> None:

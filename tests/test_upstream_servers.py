@@ -167,6 +167,7 @@ def take_down(server: Server, now: float) -> None:
     """Two silences, and a probe that brings nothing."""
     server.failed("timeout", now)
     server.failed("timeout", now)
+    server.health.probe_begins()
     server.was_probed(now, answered=False)
     assert not server.is_usable
 
