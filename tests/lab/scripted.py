@@ -56,6 +56,7 @@ class ScriptedUpstream:
         self.host = address
         self.port: int = self._udp.getsockname()[1]
         self._loop = asyncio.new_event_loop()
+        self._is_running = threading.Event()
         self._writers: dict[int, asyncio.StreamWriter] = {}
         self._frozen: set[int] = set()
         self._forwarded: dict[bytes, Received] = {}
@@ -107,6 +108,7 @@ class ScriptedUpstream:
 
     def __enter__(self) -> Self:
         self._thread.start()
+        self._is_running.wait()
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None) -> None:
@@ -120,6 +122,7 @@ class ScriptedUpstream:
         self._loop.add_reader(self._other, self._read_forwarded)
         serving = asyncio.start_server(self._serve_connection, sock=self._listener, ssl=self._tls)
         server = self._loop.run_until_complete(serving)
+        self._loop.call_soon(self._is_running.set)  # not before: a `stop` would end the start alone
         self._loop.run_forever()
         self._loop.remove_reader(self._udp)
         self._loop.remove_reader(self._other)
