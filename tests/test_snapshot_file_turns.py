@@ -21,6 +21,16 @@ def path(tmp_path: Path) -> Path:
     return tmp_path / "snapshot"
 
 
+def slow_disk(path: Path, monkeypatch: pytest.MonkeyPatch) -> threading.Event:
+    """A snapshot on a disk that gives nothing at the start, until the event is set."""
+    path.write_bytes(OCTETS)
+    monkeypatch.setattr(snapshot_file, "START_SECONDS", 0.01)
+    may_go_on = threading.Event()
+    fstat = os.fstat
+    monkeypatch.setattr(os, "fstat", lambda number: (may_go_on.wait(SECONDS), fstat(number))[1])
+    return may_go_on
+
+
 class Play:
     """A Snapshots with a worker that does what the test says."""
 
@@ -190,11 +200,7 @@ class TestSnapshots:
 
     def test_a_disk_that_is_slow_at_the_start_holds_nobody_up(self, path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         """The worker begins with nothing, and is given the answers when they are there."""
-        path.write_bytes(OCTETS)
-        monkeypatch.setattr(snapshot_file, "START_SECONDS", 0.01)
-        may_go_on = threading.Event()
-        fstat = os.fstat
-        monkeypatch.setattr(os, "fstat", lambda number: (may_go_on.wait(SECONDS), fstat(number))[1])
+        may_go_on = slow_disk(path, monkeypatch)
 
         async def scene(one: Play) -> None:
             await one.snapshots.load()
@@ -207,11 +213,7 @@ class TestSnapshots:
 
     def test_nor_does_one_that_is_ready_before_the_worker(self, path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         """What came in vain is read again when somebody serves."""
-        path.write_bytes(OCTETS)
-        monkeypatch.setattr(snapshot_file, "START_SECONDS", 0.01)
-        may_go_on = threading.Event()
-        fstat = os.fstat
-        monkeypatch.setattr(os, "fstat", lambda number: (may_go_on.wait(SECONDS), fstat(number))[1])
+        may_go_on = slow_disk(path, monkeypatch)
 
         async def scene(one: Play) -> None:
             one.is_serving = False
