@@ -7,9 +7,10 @@ upstream that nobody wrote down is never invented, and none of our own addresses
 import errno
 import os
 import stat
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeVar
 
 from forwarder import hosts, link, trust
 from forwarder.config import Config, Listen, Zone, is_own_address
@@ -21,6 +22,7 @@ MEND = "write `nameserver ADDRESS` there, or the address under zones[].upstreams
 MAX_RESOLV_CONF_SIZE = 1 << 20
 """Octets; glibc reads three nameservers and six search domains, so that 1 KiB is long."""
 
+Said = TypeVar("Said")
 Signature = tuple[int, ...]
 
 
@@ -102,22 +104,21 @@ def read_files(config: Config) -> Files:
     paths = [path for zone in config.zones for path in resolv_confs(zone)]
     watched = Watched((*config.hosts.files, *paths))  # before reading: what changes meanwhile is seen at the first look
     problems: list[Problem] = []
-    names, upstreams, authorities = None, None, None
-    try:
-        names = pinned(config)
-    except ConfigError as error:
-        problems += error.problems
-    try:
-        upstreams = asked(config)
-    except ConfigError as error:
-        problems += error.problems
-    try:
-        authorities = trust.authorities(config)
-    except ConfigError as error:
-        problems += error.problems
+    names = _read(pinned, config, problems)
+    upstreams = _read(asked, config, problems)
+    authorities = _read(trust.authorities, config, problems)
     if names is None or upstreams is None or authorities is None:
         raise ConfigError(tuple(problems))
     return Files(watched=watched, pinned=names, asked=upstreams, authorities=authorities)
+
+
+def _read(read: Callable[[Config], Said], config: Config, problems: list[Problem]) -> Said | None:
+    """What these files say; None when some cannot be used, and why goes to the problems."""
+    try:
+        return read(config)
+    except ConfigError as error:
+        problems += error.problems
+        return None
 
 
 def asked(config: Config) -> Asked:

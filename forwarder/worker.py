@@ -237,10 +237,7 @@ def _content(memory: int) -> bytes:
 
 def _conditions_for(config: settings.Config, limits: Mapping[int, Limits]) -> dict[bytes, Conditions]:
     """What each zone says about answers that come back from a snapshot, by name; `limits` by its place."""
-    return {
-        name_from_text(zone.zone): Conditions(limits[number], zone.maximum_stale_timer, zone.trust_ad)
-        for number, zone in enumerate(config.zones)
-    }
+    return {name_from_text(zone.zone): Conditions(limits[number], zone.trust_ad) for number, zone in enumerate(config.zones)}
 
 
 def _row(transport: str, endpoint: socket.socket) -> int:

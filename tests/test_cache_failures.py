@@ -36,7 +36,7 @@ class TestHolding:
     def test_nothing_is_known_of_what_never_failed(self, failures: Failures) -> None:
         fail(failures, NOW, key=b"another")
         assert failures.known(KEY, 0, NOW) is None
-        assert failures.recall(KEY) is None
+        assert failures.entries.get(KEY) is None
 
     def test_a_first_failure_holds_for_the_first_ttl(self, failures: Failures) -> None:
         fail(failures, NOW)
@@ -114,12 +114,12 @@ class TestBudget:
         failures = Failures(budget, FIRST, LONGEST)
         for number, forgets in moves:
             key = b"%d" % number
-            if forgets and failures.recall(key) is not None:
+            if forgets and failures.entries.get(key) is not None:
                 failures.forget(key)
             else:
                 fail(failures, NOW, key=key)
             assert failures.used <= budget
-            assert len(failures) == sum(failures.recall(b"%d" % other) is not None for other in range(21))
+            assert len(failures) == sum(failures.entries.get(b"%d" % other) is not None for other in range(21))
 
     def test_those_asked_for_outlive_those_nobody_asked_for(self) -> None:
         failures = Failures(8000, FIRST, LONGEST)

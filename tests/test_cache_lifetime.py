@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from forwarder.cache.lifetime import BRIEF, Limits, lifetime_for
+from forwarder.cache.lifetime import BRIEF, Limits, lifetime_for, stale_lifetime_for
 from forwarder.wire.records import Kind, Response
 
 HOUR = 3600
@@ -96,3 +96,9 @@ def test_never_longer_than_the_records_nor_the_limits(
     assert 0 <= lifetime <= (limits.max_ttl if kind in {Kind.POSITIVE, Kind.DANGLING} else limits.max_negative_ttl)
     assert not has_records or lifetime <= least
     assert soa < 0 or kind in {Kind.POSITIVE, Kind.DANGLING} or lifetime <= soa
+
+
+@pytest.mark.parametrize("kind", list(Kind))
+def test_only_positive_answers_may_stand_in_past_their_end(kind: Kind) -> None:
+    stale = stale_lifetime_for(response(kind, 60), Limits(max_ttl=HOUR, max_negative_ttl=30, maximum_stale_timer=7.5))
+    assert stale == (7.5 if kind is Kind.POSITIVE else 0)

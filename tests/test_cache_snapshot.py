@@ -23,8 +23,8 @@ from forwarder.wire.records import Response, parse_response
 NOW = 5000.0
 MOMENT = Moment(wall=1_700_000_000_000, running=5_000_000)
 ROOMY = 1 << 24
-LIMITS = Limits(max_ttl=3600, max_negative_ttl=60)
-ROOT_ALONE = {b"\0": Conditions(LIMITS, 100.0, trust_ad=True)}
+LIMITS = Limits(max_ttl=3600, max_negative_ttl=60, maximum_stale_timer=100.0)
+ROOT_ALONE = {b"\0": Conditions(LIMITS, trust_ad=True)}
 A, SOA = 1, 6
 PLAIN, DNSSEC = b"\0", b"\2"
 
@@ -231,12 +231,12 @@ class TestTime:
 
     def test_limits_of_now_apply(self) -> None:
         octets = written(cache_of(("www.test.", positive("www.test.", 300)), stored_at=NOW - 20))
-        lower = put_back(octets, {b"\0": Conditions(Limits(60, 60), 100.0, trust_ad=True)})
+        lower = put_back(octets, {b"\0": Conditions(Limits(60, 60, 100.0), trust_ad=True)})
         assert only(lower).expires_at == pytest.approx(NOW + 40, abs=0.01)
         assert only(lower).response.most_ttl == 60
-        higher = put_back(octets, {b"\0": Conditions(Limits(10_000, 60), 100.0, trust_ad=True)})
+        higher = put_back(octets, {b"\0": Conditions(Limits(10_000, 60, 100.0), trust_ad=True)})
         assert only(higher).expires_at == pytest.approx(NOW + 280, abs=0.01)
-        assert len(put_back(octets, {b"\0": Conditions(Limits(10, 60), 5.0, trust_ad=True)})) == 0
+        assert len(put_back(octets, {b"\0": Conditions(Limits(10, 60, 5.0), trust_ad=True)})) == 0
 
 
 class TestZones:
@@ -260,7 +260,7 @@ class TestZones:
     def test_authentic_only_where_the_zone_still_says_so(self) -> None:
         octets = written(cache_of(("www.test.", said("www.test.", "www.test. 60 IN A 192.0.2.1", ad=True))))
         assert only(put_back(octets)).response.is_authentic
-        assert not only(put_back(octets, {b"\0": Conditions(LIMITS, 100.0, trust_ad=False)})).response.is_authentic
+        assert not only(put_back(octets, {b"\0": Conditions(LIMITS, trust_ad=False)})).response.is_authentic
 
 
 def test_what_is_known_already_stays() -> None:

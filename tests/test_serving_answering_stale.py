@@ -252,7 +252,7 @@ def test_nothing_is_left_to_collect(outcome: object, *, down: bool) -> None:
     kitchen = stale_kitchen()
     kitchen.zone.put(down=down)
 
-    stored = kitchen.memory.answers.recall(parse_query(ASKED).key)
+    stored = kitchen.memory.answers.entries.get(parse_query(ASKED).key)
     assert stored is not None
     key, response = stored.key, stored.response
 

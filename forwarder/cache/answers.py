@@ -9,7 +9,7 @@ never stale; half an answer replaces nothing usable, fresh or stale; entries sta
 """
 
 from forwarder.cache.bounded import Bounded, Entry
-from forwarder.cache.lifetime import Limits, lifetime_for
+from forwarder.cache.lifetime import Limits, lifetime_for, stale_lifetime_for
 from forwarder.wire.records import POSITIVE, Kind, Response, with_ttls_capped
 
 DANGLING, FAILURE = Kind.DANGLING, Kind.FAILURE
@@ -47,14 +47,13 @@ class Answer(Entry, kw_only=True, eq=False, gc=False):
 class AnswerCache:
     """Answers by question."""
 
-    __slots__ = ("_entries", "entries", "recall")
+    __slots__ = ("_entries", "_recall", "entries")
 
     def __init__(self, budget: int) -> None:
         self._entries: Bounded[Answer] = Bounded(budget)
         self.entries = self._entries.entries
-        """All that are remembered, fresh or not, by key; to look into, not to change."""
-        self.recall = self.entries.get
-        """Whatever stands under a key, fresh, stale or gone: a dict's own `get`, for the many questions nobody asked before."""
+        """Whatever stands under a key, fresh, stale or gone; to look into, not to change."""
+        self._recall = self.entries.get
 
     def __len__(self) -> int:
         return len(self._entries)
@@ -71,12 +70,11 @@ class AnswerCache:
 
     def take_evictions(self) -> int:
         """Entries that had to go before their time, since the last call."""
-        taken, self._entries.evictions = self._entries.evictions, 0
-        return taken
+        return self._entries.take_evictions()
 
     def fresh(self, key: bytes, now: float) -> Answer | None:
         """The answer to this question, while its TTLs last."""
-        answer = self.recall(key)
+        answer = self._recall(key)
         if answer is None or now >= answer.expires_at:
             return None
         answer.visited = True
@@ -84,10 +82,11 @@ class AnswerCache:
 
     def stale(self, key: bytes, limits: Limits, now: float) -> Answer | None:
         """The answer to this question whose TTLs ran out, while it may stand in for one that cannot be had (RFC 8767)."""
-        answer = self.recall(key)
-        if answer is None or answer.response.kind is not POSITIVE:
+        answer = self._recall(key)
+        if answer is None:
             return None
-        return answer if answer.expires_at <= now < answer.expires_at + limits.maximum_stale_timer else None
+        gone_at = answer.expires_at + stale_lifetime_for(answer.response, limits)
+        return answer if answer.expires_at <= now < gone_at else None
 
     def put(self, key: bytes, response: Response, limits: Limits, now: float) -> Response:
         """Keep a response for as long as it may be kept; returns it as it is to be told, its TTLs capped.
@@ -104,21 +103,20 @@ class AnswerCache:
         if lifetime > 0:
             size = ENTRY_OVERHEAD + len(key) + len(response.message)
             self._entries.put(Answer(key, size, group, response=response, stored_at=now, expires_at=now + lifetime))
-        elif (known := self.recall(key)) is not None:
+        elif (known := self._recall(key)) is not None:
             self._entries.remove(known)
         return response
 
     def kept(self) -> list[Answer]:
         """Everything known, whether it is still of use or not, the oldest first."""
-        return list(self._entries.entries.values())
+        return list(self.entries.values())
 
     def restore(self, key: bytes, response: Response, limits: Limits, stored_at: float) -> bool:
         """Whether a response of former times is kept as of then: not where something newer is known."""
-        known = self._entries.entries
-        if key in known:
+        if key in self.entries:
             return False
         self.put(key, response, limits, stored_at)
-        return key in known
+        return key in self.entries
 
     def clear(self) -> None:
         """Forget everything."""
@@ -128,7 +126,7 @@ class AnswerCache:
         """Whether a response that is not positive says more than what is known: failures never, half an answer seldom."""
         if response.kind is not DANGLING:
             return response.kind is not FAILURE
-        known = self.recall(key)
+        known = self._recall(key)
         if known is None or known.response.kind is DANGLING:
             return True
         return now >= known.expires_at and self.stale(key, limits, now) is None

@@ -49,6 +49,11 @@ class Bounded(Generic[E]):
     def __len__(self) -> int:
         return len(self.entries)
 
+    def take_evictions(self) -> int:
+        """Entries that had to go before their time, since the last call."""
+        taken, self.evictions = self.evictions, 0
+        return taken
+
     def put(self, entry: E) -> bool:
         """Whether the entry is kept, in place of one with the same key: one larger than the whole budget is not."""
         entries, key, size = self.entries, entry.key, entry.size

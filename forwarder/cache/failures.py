@@ -40,16 +40,14 @@ class Failure(Entry, kw_only=True, eq=False, gc=False):
 class Failures:
     """Failures by question."""
 
-    __slots__ = ("_entries", "_first_ttl", "_longest_ttl", "entries", "recall")
+    __slots__ = ("_entries", "_first_ttl", "_longest_ttl", "entries")
 
     def __init__(self, budget: int, first_ttl: float, longest_ttl: float) -> None:
         self._entries: Bounded[Failure] = Bounded(budget)
         self._first_ttl = first_ttl
         self._longest_ttl = longest_ttl
         self.entries = self._entries.entries
-        """All that are remembered, by key; to look into, not to change."""
-        self.recall = self.entries.get
-        """Whatever stands under a key, forgotten or not: a dict's own `get`, for the many questions that never failed."""
+        """Whatever stands under a key, forgotten or not; to look into, not to change."""
 
     def __len__(self) -> int:
         return len(self._entries)
@@ -61,16 +59,15 @@ class Failures:
 
     def take_evictions(self) -> int:
         """Entries that had to go before their time, since the last call."""
-        taken, self._entries.evictions = self._entries.evictions, 0
-        return taken
+        return self._entries.take_evictions()
 
     def known(self, key: bytes, recoveries: int, now: float) -> Failure | None:
         """The last failure of this question, while it is remembered; `recoveries` of its zone so far."""
-        failure = self.recall(key)
+        failure = self.entries.get(key)
         if failure is None:
             return None
         came_back = failure.timed_out and failure.recoveries != recoveries
-        if came_back or now >= failure.failed_at + failure.ttl + self._longest_ttl:
+        if came_back or self._is_over(failure, now):
             self._entries.remove(failure)
             return None
         failure.visited = True
@@ -87,14 +84,17 @@ class Failures:
 
     def forget(self, key: bytes) -> None:
         """The question, which is known to have failed, was answered."""
-        self._entries.remove(self._entries.entries[key])
+        self._entries.remove(self.entries[key])
 
     def expire(self, now: float) -> None:
         """Let go of what is over, among the EXPIRED_AT_ONCE oldest."""
         for failure in list(islice(self.entries.values(), EXPIRED_AT_ONCE)):
-            if now >= failure.failed_at + failure.ttl + self._longest_ttl:
+            if self._is_over(failure, now):
                 self._entries.remove(failure)
 
     def clear(self) -> None:
         """Forget everything, as when others are asked from now on."""
         self._entries.clear()
+
+    def _is_over(self, failure: Failure, now: float) -> bool:
+        return now >= failure.failed_at + failure.ttl + self._longest_ttl

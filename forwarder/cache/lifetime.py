@@ -36,3 +36,11 @@ def lifetime_for(response: Response, limits: Limits) -> int:
             return min(BRIEF, response.least_ttl)
         case _:
             return 0
+
+
+def stale_lifetime_for(response: Response, limits: Limits) -> float:
+    """Seconds after its lifetime for which the response may stand in for one that cannot be had (RFC 8767 section 5).
+
+    None for a negative response: what did not exist may exist by now.
+    """
+    return limits.maximum_stale_timer if response.kind is POSITIVE else 0.0

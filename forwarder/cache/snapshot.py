@@ -18,12 +18,12 @@ from itertools import islice
 import msgspec
 
 from forwarder.cache.answers import Answer, AnswerCache
-from forwarder.cache.lifetime import Limits, lifetime_for
+from forwarder.cache.lifetime import Limits, lifetime_for, stale_lifetime_for
 from forwarder.errors import SnapshotError, WireError
 from forwarder.wire.framing import HEADER_SIZE
 from forwarder.wire.message import AD, CLASS_IN, QR, Match, Qtype, match_for, write_header
 from forwarder.wire.names import MAX_LABEL, MAX_NAME, ROOT
-from forwarder.wire.records import POSITIVE, Kind, Response, parse_response
+from forwarder.wire.records import Kind, Response, parse_response
 
 MAGIC = b"\x89fwd\r\n\x1a\n"
 """Not text, and broken by what turns line ends into others (the reasons are PNG's, RFC 2083 section 12.11)."""
@@ -57,8 +57,6 @@ class Conditions:
     """What a zone says about the answers that it gave."""
 
     limits: Limits
-    maximum_stale_timer: float
-    """Seconds that a positive answer is of use after its end (RFC 8767)."""
     trust_ad: bool
 
 
@@ -131,8 +129,8 @@ class Writing:
         age = math.ceil((self._now - answer.stored_at) * _MILLISECONDS)
         if place < 0 or response.kind is Kind.FAILURE or not 0 <= age <= MAX_AGE:
             return b""
-        stale = self._zones[key[place:-KEY_BEYOND_NAME]].maximum_stale_timer if response.kind is POSITIVE else 0.0
-        if self._now >= answer.expires_at + stale:
+        limits = self._zones[key[place:-KEY_BEYOND_NAME]].limits
+        if self._now >= answer.expires_at + stale_lifetime_for(response, limits):
             return b""
         flags = QR | (AD if response.is_authentic else 0) | response.rcode
         header = write_header(0, flags, 1, *response.counts)
@@ -220,7 +218,7 @@ class Restoring:
             return  # another zone is responsible now: its upstreams may say something else
         conditions = self._zones[name[place:]]
         lifetime = lifetime_for(response, conditions.limits)
-        stale = conditions.maximum_stale_timer if response.kind is POSITIVE else 0.0
+        stale = stale_lifetime_for(response, conditions.limits)
         # The wall clock went backwards and nobody knows how old it is: then it is stale.
         age = max(age, lifetime + 1 / _MILLISECONDS) if self._passed == math.inf else age + self._passed
         if age >= lifetime + stale:

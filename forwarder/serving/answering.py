@@ -200,7 +200,7 @@ class Answering:
             self._join_for_a_while(asker, known, now)
         else:
             self._reply(asker, known, now)
-            if patience is Patience.ASKED_BEHIND:
+            if patience is Patience.ASKED_BEHIND and self._coalescing.may_begin(query.key):
                 self._ask_behind(query, now)
 
     def _join_for_a_while(self, asker: Asker, known: Known, now: float) -> None:
@@ -215,20 +215,18 @@ class Answering:
             self._timers.watch(ClientResponseTimer(first, known, self._tell_early), ends)
         self._join(asker, known, now)
 
-    def _ask_behind(self, query: Query, now: float) -> bool:
-        """Whether the question is begun in the background."""
+    def _ask_behind(self, query: Query, now: float) -> None:
+        """Begin a question, which may be begun, in the background."""
         asker = Asker(query, NOBODY, None, now, is_waiting=False)
-        is_begun = self._coalescing.begin(asker)
-        if is_begun:
-            step(self.after_asking(asker))
-        return is_begun
+        self._coalescing.begin(asker)
+        step(self.after_asking(asker))
 
     def _ask_ahead(self, answer: Answer, now: float) -> None:
         """Ask for an answer's successor, once, where the upstream's budget allows."""
         query = query_for_key(answer.key)
         zone = self.zones.for_name(query.name)
-        is_free = answer.key not in self._in_progress and not self._coalescing.is_full
-        if is_free and zone.may_ask_ahead(now) and self._ask_behind(query, now):
+        if self._coalescing.may_begin(answer.key) and zone.may_ask_ahead(now):
+            self._ask_behind(query, now)
             answer.is_asked_ahead = True
             self.counts[PREFETCHES] += 1
 

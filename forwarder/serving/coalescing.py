@@ -72,11 +72,6 @@ class Coalescing:
     def __len__(self) -> int:
         return len(self.questions)
 
-    @property
-    def is_full(self) -> bool:
-        """Whether no other question may be begun."""
-        return len(self.questions) >= self.max_in_progress
-
     def take_coalesced(self) -> int:
         """Askers that joined a question somebody else had asked, since the last call."""
         taken, self._coalesced = self._coalesced, 0
@@ -107,13 +102,13 @@ class Coalescing:
         """The first asker of the question with this key, while it is in progress."""
         return self.questions.get(key)
 
-    def begin(self, asker: Asker) -> bool:
-        """Whether the question is to be asked now, as one that nobody waits for: it is in progress already, or too many are."""
-        questions = self.questions
-        if asker.query.key in questions or len(questions) >= self.max_in_progress:
-            return False
-        questions[asker.query.key] = asker
-        return True
+    def may_begin(self, key: bytes) -> bool:
+        """Whether the question with this key may be begun though nobody waits: it is not in progress, nor too many others."""
+        return key not in self.questions and len(self.questions) < self.max_in_progress
+
+    def begin(self, asker: Asker) -> None:
+        """A question that may be begun is in progress from now on; nobody waits for it yet."""
+        self.questions[asker.query.key] = asker
 
     def end(self, first: Asker) -> None:
         """The question is in progress no more: `first` and who joined it are to have the answer."""

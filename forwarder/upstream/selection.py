@@ -137,7 +137,7 @@ class Attempts:
             if self._hedges:
                 server.legs[send.leg].round_trip.took_among_equals(now - attempt.sent_at)
             server.learn_dialect(now, edns=send.edns, was_refused=bool(self._refused >> send.server & 1))
-            self._ruled_out |= 1 << send.server  # should its denial wait, it has said all it knows
+            self._rule_out(send.server)  # should its denial wait, it has said all it knows
             return True
         if outcome is Failed.TIMEOUT:
             if not attempt.is_late:
@@ -164,8 +164,14 @@ class Attempts:
             and any(other.send.server < attempt.send.server and self._may_know(other.send.server) for other in self.open)
         )
 
+    def _rule_out(self, number: int) -> None:
+        self._ruled_out |= 1 << number
+
+    def _is_ruled_out(self, number: int) -> bool:
+        return bool(self._ruled_out >> number & 1)
+
     def _may_know(self, number: int) -> bool:
-        return not self._ruled_out >> number & 1 and self._candidates[number].is_usable
+        return not self._is_ruled_out(number) and self._candidates[number].is_usable
 
     def _take_failure(self, send: Send, rcode: int) -> None:
         server = self._candidates[send.server]
@@ -175,7 +181,7 @@ class Attempts:
                 self._refused |= 1 << send.server
                 self._ask_next(send._replace(edns=False), costs=True)
         else:
-            self._ruled_out |= 1 << send.server
+            self._rule_out(send.server)
 
     def _take_end(self, attempt: Attempt, outcome: Failed, now: float) -> None:
         send, server = attempt.send, self._candidates[attempt.send.server]
@@ -193,7 +199,7 @@ class Attempts:
                 self._ask_next(send, costs=True)
             case Failed.CERTIFICATE:
                 server.failed(outcome.value, now)
-                self._ruled_out |= 1 << send.server
+                self._rule_out(send.server)
             case _:
                 server.failed(outcome.value, now)
                 self._not_before = (self._not_before or {}) | {send.server: attempt.due}
@@ -207,7 +213,7 @@ class Attempts:
         self._at_once = (*self._at_once, (send, costs))
 
     def _may(self, send: Send) -> bool:
-        if self._ruled_out >> send.server & 1 or self._full >> send.there & 1:
+        if self._is_ruled_out(send.server) or self._full >> send.there & 1:
             return False
         return self._total < MAX_ATTEMPTS and self._made[send.there] < MAX_ATTEMPTS_EACH
 
@@ -240,7 +246,7 @@ class Attempts:
         return sorted(
             (self._times_asked(number), not server.health.is_up, number)
             for number, server in enumerate(self._candidates)
-            if not self._ruled_out >> number & 1 and not server.is_looped
+            if not self._is_ruled_out(number) and not server.is_looped
         )
 
     def _edns_for(self, number: int, asked: int, now: float) -> bool:

@@ -150,8 +150,7 @@ class Server:
     def took(self, leg: int, seconds: float, now: float) -> None:
         """A response came over this leg after so many seconds, to a query as it is usually sent."""
         self.legs[leg].round_trip.took(seconds, now)
-        if self.health.is_troubled:
-            self.answered(now)
+        self.answered(now)
 
     def learn_dialect(self, now: float, *, edns: bool, was_refused: bool) -> None:
         """It answered usably, to a query with OPT or without; `was_refused`: one with OPT was, before."""

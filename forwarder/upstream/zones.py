@@ -53,7 +53,8 @@ class Zone:
 
     def may_ask_ahead(self, now: float) -> bool:
         """Whether an answer may be fetched before it is asked for: one token of the first upstream, if that is up."""
-        return any(server.is_usable and server.budget.take(now) for server in self._servers[:1])
+        first = self._servers[0] if self._servers else None
+        return first is not None and first.is_usable and first.budget.take(now)
 
     async def ask(self, query: Query, until: float) -> Response | Unanswered:
         """The first usable answer: upstreams in order, all inside the deadline."""
