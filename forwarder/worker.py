@@ -9,7 +9,6 @@ holds: doors open only when everything behind them stands; when the supervisor i
 import asyncio
 import contextlib
 import functools
-import gc
 import os
 import resource
 import signal
@@ -21,8 +20,8 @@ from collections.abc import Callable, Mapping
 import msgspec
 import uvloop
 
+from forwarder import collecting, link
 from forwarder import config as settings
-from forwarder import link
 from forwarder.cache.answers import AnswerCache
 from forwarder.cache.exact import ExactCache
 from forwarder.cache.failures import Failures
@@ -58,8 +57,9 @@ EXACT_SHARE = 4
 FAILURES_SHARE = 32
 """The same for failures, which are small and short-lived: of 32 MiB some 2,000 questions at one time, as many as may be in
 progress."""
-GAUGES_EVERY = 1.0
-"""Seconds between two writings of what is a state and not an event: cache sizes, questions in progress."""
+TIDY_EVERY = 1.0
+"""Seconds until what is over is let go of again, and what is a state and not an event is written: cache sizes, questions in
+progress."""
 DRAIN_GRACE = 0.2
 """Seconds for TCP clients to take their last responses after the deadline of the last question."""
 HEAD_START = 0.1
@@ -96,6 +96,7 @@ class Worker:
         self._tcp = [socket.socket(fileno=descriptor) for descriptor in begin.tcp]
         self._tcp_doors: list[TcpDoor] = []
         self._is_ticking = False
+        self._floods = collecting.Floods()
 
     def open(self) -> None:
         """Open the doors."""
@@ -111,7 +112,7 @@ class Worker:
         for listener in self._tcp:
             row = _row("tcp", listener)
             self._tcp_doors.append(TcpDoor(self._loop, listener, self._answering, turn, row, admission))
-        self._write_gauges()
+        self._tidy()
         turn.begin()
         self._probing.begin()
         turn.end()
@@ -192,9 +193,21 @@ class Worker:
             if self._is_ticking:
                 self._loop.call_later(0 if is_behind else TICK, self._tick)
 
+    def _tidy(self) -> None:
+        """Let go of what is over, write what is a state; and come again, whatever happens."""
+        self._loop.call_later(TIDY_EVERY, self._tidy)
+        memory, turn = self._memory, self._network.turn
+        now = turn.begin()
+        memory.exact.begin(now)
+        memory.failures.expire(now)
+        for server in self._servers.values():
+            server.tidy(now)
+        turn.end()
+        self._floods.look(len(self._coalescing) + len(memory.failures))
+        self._write_gauges()
+
     def _write_gauges(self) -> None:
         counts, memory = self._counts, self._memory
-        memory.failures.expire(self._network.turn.clock())
         kinds = counters.CACHE_ENTRIES_AT
         counts[kinds + counters.CACHE_KINDS.index("exact")] = len(memory.exact)
         counts[kinds + counters.CACHE_KINDS.index("positive")] = memory.answers.positive
@@ -204,7 +217,6 @@ class Worker:
         counts[counters.IN_PROGRESS] = len(self._coalescing)
         counts[counters.CACHE_EVICTIONS] += memory.answers.take_evictions() + memory.failures.take_evictions()
         counts[counters.COALESCED] += self._coalescing.take_coalesced()
-        self._loop.call_later(GAUGES_EVERY, self._write_gauges)
 
 
 def memory_for(cache: settings.CacheSettings) -> Memory:
@@ -258,7 +270,7 @@ async def serve(to_supervisor: socket.socket) -> None:
     if begin.restore:
         worker.snapshots.begin_reading(begin.restore, HEAD_START)
     worker.open()
-    _spare_the_collector()
+    collecting.settle()
     with contextlib.suppress(ConnectionError):
         await loop.sock_sendall(to_supervisor, link.written(link.Serving(os.getpid())))
     if begin.restore:
@@ -296,13 +308,6 @@ def _raise_descriptor_limit(config: settings.Config) -> None:
     if soft < wanted:
         limit = wanted if hard == resource.RLIM_INFINITY else min(wanted, hard)
         resource.setrlimit(resource.RLIMIT_NOFILE, (limit, hard))
-
-
-def _spare_the_collector() -> None:
-    """No pauses: the data path makes no cycles (a test counts them), so reference counting frees everything at once."""
-    gc.collect()
-    gc.freeze()
-    gc.disable()
 
 
 def main() -> int:

@@ -111,6 +111,7 @@ class Leg:
         """After these, where it is not silence."""
         self.exchanges: list[Said] = []
         self.is_closed = False
+        self.tidied_at = -1.0
         self.defect: Exception | None = None
 
     def exchange(self, query: Query, until: float, *, edns: bool = True, apart: bool = False) -> Exchanging:
@@ -129,6 +130,9 @@ class Leg:
             seconds, what = outcome
             self.network.timers.watch(Speech(made, what), self.network.turn.now + seconds)
         return made
+
+    def tidy(self, now: float) -> None:
+        self.tidied_at = now
 
     def close(self) -> None:
         self.is_closed = True
@@ -314,6 +318,17 @@ def test_one_that_left_tells_nobody_of_its_trouble(watched: Watched) -> None:
     for _ in range(2):
         watched.server.failed("timeout", NOW)
     assert (watched.troubles, watched.server.health.is_suspect) == (0, True)
+
+
+def test_each_second_its_transports_are_tidied_and_its_tokens_counted(watched: Watched) -> None:
+    server, now = watched.server, watched.scene.now
+    while server.budget.take(now):
+        pass
+    server.budget.firsts += 50
+    server.tidy(now)
+    assert [leg.tidied_at for leg in watched.legs] == [now, now]
+    taken = [server.budget.take(now + 0.41) for _ in range(12)]
+    assert sum(taken) == 9, "five for the first queries, four for the time since"
 
 
 def test_one_that_leaves_closes_its_transports(watched: Watched) -> None:

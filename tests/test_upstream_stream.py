@@ -261,6 +261,22 @@ class TestLost:
         stage.connected()
         assert stage.queries_sent("tcp") == 2
 
+    def test_one_that_was_idle_for_long_is_closed_and_one_that_waits_is_not(self, stage: Stage) -> None:
+        stage.connected()
+        stage.pass_time(stream.IDLE_TIMEOUT)
+        stage.upstream.tidy(stage.now)
+        assert stage.connections == 1
+        waiting = stage.ask_in_a_turn(seconds=2 * stream.IDLE_TIMEOUT)
+        stage.pass_time(stream.IDLE_TIMEOUT + 0.1)
+        stage.upstream.tidy(stage.now)
+        assert (stage.connections, waiting.is_over) == (1, False)
+        waiting.abandon()
+        stage.forget()
+        stage.connected()
+        stage.pass_time(stream.IDLE_TIMEOUT + 0.1)
+        stage.upstream.tidy(stage.now)
+        assert stage.connections == 0
+
     def test_takes_its_siblings_out_of_use_as_when_the_server_is_replaced(self, stage: Stage) -> None:
         """They are about to be found dead as well."""
         asked = [stage.ask() for _ in range(BUSY + 1)]

@@ -89,6 +89,18 @@ def test_output_that_flushing_leads_to_is_written_in_the_same_turn(turn: Turn, w
     assert written == ["lost", "asked elsewhere"]
 
 
+def test_a_writer_that_fails_leaves_nothing_for_the_next_turn(turn: Turn, written: list[str]) -> None:
+    def defect() -> None:
+        raise ZeroDivisionError
+
+    turn.at_end(defect)
+    with pytest.raises(ZeroDivisionError):
+        turn.end()
+    Writer(turn, written).write("a")
+    turn.end()
+    assert written == ["a"]
+
+
 def test_the_end_of_a_turn_without_output_is_nothing(turn: Turn) -> None:
     before = turn.now
     turn.end()

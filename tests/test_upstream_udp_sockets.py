@@ -132,6 +132,28 @@ def test_one_that_lay_idle_is_not_relied_upon(stage: Stage) -> None:
     assert open_descriptors() == before
 
 
+def test_one_that_lay_idle_is_closed_and_one_used_since_is_not(stage: Stage) -> None:
+    before = open_descriptors()
+    asked = [stage.ask() for _ in range(3)]
+    for _ in asked:
+        stage.peer.answer()
+    stage.serve_until_over(*asked)
+    waiting = stage.ask()
+    stage.peer.receive()
+    stage.pass_time(udp.IDLE_TIMEOUT / 2)
+    port = stage.answered()
+    stage.upstream.tidy(stage.now)
+    assert open_descriptors() == before + 3
+    stage.pass_time(udp.IDLE_TIMEOUT / 2)
+    stage.upstream.tidy(stage.now)
+    assert open_descriptors() == before + 2
+    assert stage.answered() == port
+    waiting.abandon()
+    stage.pass_time(udp.IDLE_TIMEOUT)
+    stage.upstream.tidy(stage.now)
+    assert open_descriptors() == before
+
+
 def test_of_idle_ones_a_bounded_number_is_kept(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(udp, "MAX_IDLE", 2)
     before = open_descriptors()

@@ -140,4 +140,5 @@ class Durations:
 
     def _write(self) -> None:
         self._observe()
+        self._seconds = 0.0
         self._times = 0

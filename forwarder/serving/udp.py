@@ -117,9 +117,11 @@ class UdpDoor:
         return self._allowed.permits(self._incoming.addresses[start : start + ADDRESS][self._address])
 
     def _flush(self) -> None:
-        replies, self._replies = self._replies, []
-        outgoing = self._outgoing
-        for first in range(0, len(replies), BATCH):
-            batch = replies[first : first + BATCH]
-            outgoing.put(batch)
-            outgoing.send(0, len(batch))
+        replies, outgoing = self._replies, self._outgoing
+        try:
+            for first in range(0, len(replies), BATCH):
+                batch = replies[first : first + BATCH]
+                outgoing.put(batch)
+                outgoing.send(0, len(batch))
+        finally:
+            replies.clear()

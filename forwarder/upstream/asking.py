@@ -96,6 +96,12 @@ def reason_for(upstream: str, outcome: Response | Failed, before: Unanswered) ->
     return _reason(upstream, outcome) or before
 
 
+def make_reasons(upstream: str) -> None:
+    """Make them ahead: those made in a flood of questions, and kept, would keep its memory as well."""
+    for failed in Failed:
+        _reason(upstream, failed)
+
+
 @lru_cache(256)
 def _failure_of(upstream: str, rcode: int) -> Unanswered:
     name = _RCODE_NAMES.get(rcode, f"RCODE {rcode}")

@@ -39,7 +39,7 @@ class Health:
 
     def failed(self, now: float) -> bool:
         """An attempt brought no readable response; whether the upstream becomes suspect with this."""
-        self._unanswered += 1
+        self._unanswered = min(self._unanswered + 1, SUSPECT_AFTER)
         self._good = 0
         self.is_troubled = True
         if not self.is_up or self.is_suspect or self._unanswered < SUSPECT_AFTER:
@@ -63,6 +63,7 @@ class Health:
             return False
         self.is_up = True
         self.is_troubled = False
+        self.probe_at = math.inf
         self._rest = FIRST_REST
         return True
 
@@ -73,6 +74,7 @@ class Health:
     def probe_answered(self, now: float) -> bool:
         """As `answered`; a suspect is cleared."""
         self.is_suspect = False
+        self.probe_at = math.inf
         return self.answered(now)
 
     def probe_failed(self, now: float) -> bool:

@@ -6,6 +6,7 @@ sent to leads to ourselves. It is made for each zone of each upstream, again and
 Always holds: one probe is made at a time for each upstream; those for health come out of its budget, though it be spent.
 """
 
+import math
 import secrets
 
 from forwarder.upstream.network import Network
@@ -94,7 +95,7 @@ class Probe:
         self._unseen_rest = UNSEEN_REST
         self._is_looking = False
         self._has_come_back = False
-        self.due = 0.0
+        self.due = math.inf
 
     def add(self, zone: bytes) -> bool:
         """Whether the zone is new to it."""
@@ -147,6 +148,8 @@ class Probe:
                 timers.watch(self, max(server.health.probe_at, now + for_life))
             elif self._unseen or server.is_looped:
                 timers.watch(self, now + for_loops)
+            else:
+                self.due = math.inf
 
     async def _look_for_loops(self) -> float:
         """Seconds until the next look for loops, where one is needed."""

@@ -70,6 +70,9 @@ class Upstream(Protocol):
         `apart`: where nothing else waits, for it may be what all wait behind.
         """
 
+    def tidy(self, now: float) -> None:
+        """Close what has been idle for so long that it is not relied upon."""
+
     def close(self) -> None:
         """Close what is idle; what carries a query closes when that is settled."""
 
@@ -176,6 +179,12 @@ class Server:
         self.probe = None  # which knows it: nothing else would free the two
         for leg in self.legs:
             leg.close()
+
+    def tidy(self, now: float) -> None:
+        """Once a second: count its tokens, close what has been idle for too long."""
+        self.budget.has_any(now)
+        for leg in self.legs:
+            leg.tidy(now)
 
     def settle(self) -> None:
         """Something about it changed."""

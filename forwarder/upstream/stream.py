@@ -122,6 +122,11 @@ class StreamUpstream:
         """Something came that answers nothing outstanding."""
         self._tally.mismatched()
 
+    def tidy(self, now: float) -> None:
+        """Close what has been idle for so long that it is not relied upon."""
+        for connection in [idle for idle in self._connections if not idle.load and now - idle.used_at > IDLE_TIMEOUT]:
+            self.retire(connection)
+
     def close(self) -> None:
         """Take leave of every connection; one dialled later, for a question in progress, carries that question alone."""
         self._is_closed = True

@@ -30,7 +30,9 @@ class Turn:
 
     def end(self) -> None:
         """Write. Flushing may lead to more output (a connection found dead has its queries asked elsewhere)."""
-        while self._flushes:
-            flushes, self._flushes = self._flushes, []
-            for flush in flushes:
+        flushes = self._flushes
+        try:
+            for flush in flushes:  # and for what they add
                 flush()
+        finally:
+            flushes.clear()

@@ -150,6 +150,12 @@ class UdpUpstream:
         self._network.open_sockets.discard(carrier)
         carrier.close()
 
+    def tidy(self, now: float) -> None:
+        """Close what has been idle for so long that it is not relied upon."""
+        for idle in self._idle:  # the longest first
+            while idle and now - idle[0].idle_since >= IDLE_TIMEOUT:
+                self.release(idle.pop(0), reuse=False)
+
     def close(self) -> None:
         """Close what is idle; sockets in use close when their query ends."""
         self._is_closed = True

@@ -4,7 +4,7 @@ Always holds: the zone with the longest suffix of the name is the only one asked
 is); `ask` returns at `until` at the latest and never raises.
 """
 
-from forwarder.upstream.asking import Begun, Unanswered, asked
+from forwarder.upstream.asking import Begun, Unanswered, asked, make_reasons
 from forwarder.upstream.network import Network
 from forwarder.upstream.selection import FAILURE, TOKEN_WAIT, Attempts, Send
 from forwarder.upstream.servers import Failed, Server
@@ -40,6 +40,7 @@ class Zone:
         self._next = 0
         for server in servers:
             server.zones.append(self)
+            make_reasons(server.name)
         self.review()
 
     @property

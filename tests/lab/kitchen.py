@@ -102,6 +102,9 @@ class FakeUpstream:
         self.waiting.append(asked)
         return asked
 
+    def tidy(self, now: float) -> None:
+        """Nothing is idle."""
+
     def close(self) -> None:
         """Nothing is idle."""
 
