@@ -36,7 +36,8 @@ In the worker (`worker`), a datagram comes in by a door:
     serving.udp          sends it to them, when the turn ends (`upstream.turn`)
 
 The answers outlive a worker and the daemon in a file: `cache.snapshot` writes and reads them, `snapshotting` in the worker a
-slice at a time, `snapshot_file` in the supervisor moves them to the disk and back.
+slice at a time, `snapshot_file` in the supervisor moves them to the disk and back. Once a second the worker lets go of what is
+over; the garbage collector runs when a flood of questions was (`collecting`), else never.
 
 A query over TCP differs in its door alone (`serving.tcp`, `wire.framing`). Whatever goes wrong is in the tree of `errors`.
 Imports run downstairs only: cli > supervisor; worker > serving > cache, upstream > wire > errors; `tests/test_house_rules.py`
