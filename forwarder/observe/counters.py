@@ -140,5 +140,5 @@ class Durations:
 
     def _write(self) -> None:
         self._observe()
-        self._seconds = 0.0
+        self._seconds = 0.0  # none of a flood lives on: it would keep memory of it
         self._times = 0

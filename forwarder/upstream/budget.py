@@ -26,7 +26,7 @@ class Budget:
 
     def has_any(self, now: float) -> bool:
         """Whether there is a token."""
-        self._fill(now)
+        self.fill(now)
         return self._tokens >= 1
 
     def take(self, now: float) -> bool:
@@ -38,10 +38,11 @@ class Budget:
 
     def spend(self, now: float) -> None:
         """Take a token though there be none: for the one probe that says what all who wait want to know."""
-        self._fill(now)
+        self.fill(now)
         self._tokens -= 1
 
-    def _fill(self, now: float) -> None:
+    def fill(self, now: float) -> None:
+        """Add what was earned since the last time."""
         earned = max(self.firsts * SHARE, (now - self._filled_at) * LEAST_RATE)
         self._tokens = min(self._tokens + earned, BURST)
         self._filled_at = now

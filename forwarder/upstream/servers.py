@@ -181,8 +181,8 @@ class Server:
             leg.close()
 
     def tidy(self, now: float) -> None:
-        """Once a second: count its tokens, close what has been idle for too long."""
-        self.budget.has_any(now)
+        """Once a second: add the tokens it earned, close what has been idle for too long."""
+        self.budget.fill(now)
         for leg in self.legs:
             leg.tidy(now)
 

@@ -124,7 +124,7 @@ class StreamUpstream:
 
     def tidy(self, now: float) -> None:
         """Close what has been idle for so long that it is not relied upon."""
-        for connection in [idle for idle in self._connections if not idle.load and now - idle.used_at > IDLE_TIMEOUT]:
+        for connection in [idle for idle in self._connections if _is_unreliable(idle, now)]:
             self.retire(connection)
 
     def close(self) -> None:
@@ -156,8 +156,8 @@ class StreamUpstream:
         self._why_none = Failed.EXHAUSTED
         connections, now = self._connections, self._network.turn.now
         best = min(connections, key=_load, default=None)
-        while best is not None and not best.load and now - best.used_at > IDLE_TIMEOUT:
-            best.retire()
+        if best is not None and _is_unreliable(best, now):
+            self.tidy(now)
             best = min(connections, key=_load, default=None)
         in_use = len(connections)
         if best is not None and best.load and now - best.heard_at > STUCK:
@@ -189,6 +189,10 @@ class StreamUpstream:
         self._connections.append(connection)
         self._tally.connections(self.open)
         return connection
+
+
+def _is_unreliable(connection: Connection, now: float) -> bool:
+    return not connection.load and now - connection.used_at > IDLE_TIMEOUT
 
 
 _load = operator.attrgetter("load")

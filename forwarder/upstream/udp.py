@@ -166,12 +166,11 @@ class UdpUpstream:
     def _socket_for(self, qtype: int) -> "UdpSocket | Settled":
         """A socket at rest, or a fresh one."""
         kind = 0 if qtype == AAAA else 1
-        idle = self._idle[kind]
-        while idle:
-            carrier = idle.pop()
-            if self._network.turn.now - carrier.idle_since < IDLE_TIMEOUT:
-                return carrier
-            self.release(carrier, reuse=False)
+        idle, now = self._idle[kind], self._network.turn.now
+        if idle and now - idle[-1].idle_since >= IDLE_TIMEOUT:
+            self.tidy(now)
+        if idle:
+            return idle.pop()
         if len(self._open) >= MAX_SOCKETS or len(self._network.open_sockets) >= MAX_SOCKETS_IN_ALL:
             return Settled(Failed.EXHAUSTED)
         try:
