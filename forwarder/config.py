@@ -142,7 +142,7 @@ class Zone(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
     trust_ad: bool = False
     """Pass the upstream's AD bit on to clients that asked for it: only when the way to the upstream is trusted."""
     on_failure: Literal["servfail", "nxdomain"] = "servfail"
-    """What a client hears when every attempt failed; `nxdomain` frees clients that wait 5 s on a SERVFAIL."""
+    """What a client hears when every attempt failed; `nxdomain` frees clients that wait 5 s on a SERVFAIL. Not for `.`."""
     drop_aaaa: bool = False
     """AAAA is answered NODATA without asking."""
     case_randomisation: Literal["auto", "on", "off"] = "auto"
@@ -335,6 +335,9 @@ def contradictions(config: Config) -> Iterator[tuple[str, str]]:
                 yield f"zones[{number}].upstreams[{place}]", sentence
             elif upstream and (sentence := _unfit(zone, upstream)):
                 yield f"zones[{number}].upstreams[{place}]", sentence
+        if zone.on_failure == "nxdomain" and zone.zone == ".":
+            sentence = "would deny every name there is while its upstreams are away: write it for the zones that need it"
+            yield f"zones[{number}].on_failure", sentence
         if zone.ca_file is not None and zone.transport != "tls":
             sentence = f"certificates vouch for TLS upstreams, and these are asked over {zone.transport}: leave it out"
             yield f"zones[{number}].ca_file", f"{sentence}, or write transport: tls"

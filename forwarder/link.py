@@ -42,6 +42,8 @@ class Upstreams(msgspec.Struct, frozen=True, tag=True):
     rows: list[str] = []
     """Whose each upstream's row in the counters is, those asked no more included. An address that is missing shares the
     last row. Empty: nobody was asked before, and the place of an address is its row."""
+    search: list[str] = []
+    """Search domains that resolv.conf files name, each a name below the root."""
 
     def names(self) -> list[str]:
         """Each address once, in order of appearance."""

@@ -23,9 +23,11 @@ import uvloop
 from forwarder import collecting, link
 from forwarder import config as settings
 from forwarder.cache.answers import AnswerCache
+from forwarder.cache.denial import Denial
 from forwarder.cache.exact import ExactCache
 from forwarder.cache.failures import Failures
 from forwarder.cache.lifetime import Limits
+from forwarder.cache.pairs import Pairs
 from forwarder.cache.pinned import PinnedNames
 from forwarder.cache.snapshot import Conditions
 from forwarder.observe import counters
@@ -54,6 +56,9 @@ clock = functools.partial(time.clock_gettime, time.CLOCK_BOOTTIME)
 """Seconds of a clock that also runs while the host sleeps: a resumed VM must not serve yesterday's answers as fresh."""
 EXACT_SHARE = 4
 """The exact cache may take one part in so many of `cache.memory`: it holds what was asked within a second, twice over."""
+DENIAL_SHARE = 32
+"""The same for cuts and the names at which there may be one: of 32 MiB some 1,700, far more than a node's pods have search
+domains, namespaces and top-level domains in use."""
 FAILURES_SHARE = 32
 """The same for failures, which are small and short-lived: of 32 MiB some 2,000 questions at one time, as many as may be in
 progress."""
@@ -85,6 +90,7 @@ class Worker:
         self._coalescing = Coalescing(self._config.answering.max_in_progress)
         self._servers: dict[Served, Server] = {}
         self._probing = Probing(self._network)
+        self._search = begin.upstreams.search
         self._trust = {ca_file: context_for(_content(memory)) for ca_file, memory in begin.authorities.items()}
         zones = self._zones_for(begin.upstreams)
         terms = terms_for(self._config)
@@ -121,12 +127,15 @@ class Worker:
         """Pin these names and no others."""
         self._memory.pinned.replace((entry.name, entry.qtype, entry.ttl, entry.rdatas) for entry in pinned.records)
         self._memory.exact.clear()
+        self._deny_in_search_path()
 
     def ask_these(self, upstreams: link.Upstreams) -> None:
         """Forward to these upstreams from now on; questions in progress end where they began."""
         self._network.turn.begin()
         self._answering.zones = self._zones_for(upstreams)
         self._memory.failures.clear()
+        self._search = upstreams.search
+        self._deny_in_search_path()
         self._probing.begin()
         self._network.turn.end()
 
@@ -141,6 +150,17 @@ class Worker:
         while (self._coalescing or not all(door.is_idle for door in self._tcp_doors)) and clock() < until:  # noqa: ASYNC110 - once in a life
             await asyncio.sleep(TICK)
         self._write_gauges()
+
+    def _deny_in_search_path(self) -> None:
+        """Look for cuts inside the search domains, as they are now, and begin anew."""
+        config = self._config
+        domains = set(config.search.domains)
+        if config.cluster_domain is None:
+            domains.update(self._search)
+        cluster_domain = None if config.cluster_domain is None else name_from_text(config.cluster_domain)
+        zones = (name_from_text(zone.zone) for zone in config.zones)
+        if config.search.nxdomain_cut:
+            self._memory.denial.search_in(cluster_domain, map(name_from_text, domains), (*zones, *self._memory.pinned.names))
 
     def _zones_for(self, upstreams: link.Upstreams) -> Zones:
         """The zones as configured, each with its upstreams; one server over one transport is one in all of them."""
@@ -213,7 +233,7 @@ class Worker:
         counts[kinds + counters.CACHE_KINDS.index("positive")] = memory.answers.positive
         counts[kinds + counters.CACHE_KINDS.index("negative")] = len(memory.answers) - memory.answers.positive
         counts[kinds + counters.CACHE_KINDS.index("failure")] = len(memory.failures)
-        counts[counters.CACHE_BYTES] = memory.answers.used + memory.exact.used + memory.failures.used
+        counts[counters.CACHE_BYTES] = memory.answers.used + memory.exact.used + memory.denial.used + memory.failures.used
         counts[counters.IN_PROGRESS] = len(self._coalescing)
         counts[counters.CACHE_EVICTIONS] += memory.answers.take_evictions() + memory.failures.take_evictions()
         counts[counters.COALESCED] += self._coalescing.take_coalesced()
@@ -221,10 +241,11 @@ class Worker:
 
 def memory_for(cache: settings.CacheSettings) -> Memory:
     """The caches, empty, within `cache.memory` all together."""
-    exact, failures = cache.memory // EXACT_SHARE, cache.memory // FAILURES_SHARE
+    shares = [cache.memory // share for share in (EXACT_SHARE, DENIAL_SHARE, FAILURES_SHARE)]
+    exact, answers = ExactCache(shares[0]), AnswerCache(cache.memory - sum(shares))
     return Memory(
-        ExactCache(exact), PinnedNames(), AnswerCache(cache.memory - exact - failures),
-        Failures(failures, cache.failure_ttl, cache.max_failure_ttl),
+        exact, PinnedNames(), answers, Pairs(answers, exact.clear), Denial(shares[1], exact.clear),
+        Failures(shares[2], cache.failure_ttl, cache.max_failure_ttl),
     )  # fmt: skip
 
 
@@ -239,6 +260,8 @@ def terms_for(config: settings.Config) -> Terms:
     return Terms(
         answering.deadline, answering.client_response_timer, cache.failure_recheck_timer, int(cache.stale_answer_ttl),
         cache.prefetch, config.listen.max_udp_size, limits,
+        nxdomain_on_failure=frozenset(number for number, zone in enumerate(config.zones) if zone.on_failure == "nxdomain"),
+        drops_aaaa=frozenset(number for number, zone in enumerate(config.zones) if zone.drop_aaaa),
     )  # fmt: skip
 
 

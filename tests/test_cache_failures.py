@@ -1,6 +1,7 @@
 """The failure cache: a second first, twice as long while it repeats, forgotten at a good answer, within a budget."""
 
 import tracemalloc
+from dataclasses import dataclass
 
 import pytest
 from hypothesis import given
@@ -16,13 +17,20 @@ KEY = b"key"
 WHY = "no response from 192.0.2.53:53"
 
 
+@dataclass(frozen=True)
+class Why:
+    text: str
+    timed_out: bool
+    rcode: int = 2
+
+
 @pytest.fixture
 def failures() -> Failures:
     return Failures(ROOMY, FIRST, LONGEST)
 
 
 def fail(failures: Failures, now: float, *, key: bytes = KEY, recoveries: int = 0, timed_out: bool = True) -> None:
-    failures.put(key, WHY, recoveries, now, timed_out=timed_out)
+    failures.put(key, Why(WHY, timed_out), recoveries, now)
 
 
 def held_for(failures: Failures, now: float, recoveries: int = 0) -> float:
@@ -137,7 +145,9 @@ class TestBudget:
         try:
             before, _ = tracemalloc.get_traced_memory()
             for number in range(2000):
-                failures.put(b"%d" % number + name, f"no response from 192.0.2.{number}", number, NOW + number, timed_out=True)
+                failures.put(
+                    b"%d" % number + name, Why(f"no response from 192.0.2.{number}", timed_out=True), number, NOW + number
+                )
             after, _ = tracemalloc.get_traced_memory()
         finally:
             tracemalloc.stop()

@@ -98,8 +98,7 @@ def tamed_zone(zone: Zone, listen: settings.Listen) -> Zone:
         zone,
         upstreams=upstreams or ("/etc/resolv.conf",),
         ca_file=zone.ca_file if is_tls else None,
-        on_failure="servfail",
-        drop_aaaa=False,
+        on_failure="servfail" if zone.zone == "." else zone.on_failure,
     )
 
 

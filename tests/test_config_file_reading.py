@@ -107,9 +107,10 @@ def test_all_problems_at_once_and_at_the_right_place() -> None:
                 "zones": [
                     {"zone": "a b", "upstreams": ["192.0.2.53", "x"]},
                     "b",
-                    {"upstreams": ["127.0.0.1:5300"], "drop_aaaa": "true"},
+                    {"upstreams": ["127.0.0.1:5300"]},
                     {"zone": "c", "upstreams": ["y", "192.0.2.53", "192.0.2.53:53"]},
                 ],
+                "observe": {"coredns_names": "true"},
                 "cache": {"memory": "32MB", "max_tll": "1s", "failure_ttl": "2m"},
             }
         )
@@ -124,7 +125,7 @@ def test_all_problems_at_once_and_at_the_right_place() -> None:
         "zones[2].upstreams[0]",
         "zones[3].upstreams[2]",
         "cache.max_failure_ttl",
-        "zones[2].drop_aaaa",
+        "observe.coredns_names",
     ]
 
 

@@ -33,8 +33,6 @@ def test_the_defaults_are_silent() -> None:
     [
         ("listen.workers", 2),
         ("listen.workers", "auto"),
-        ("zones[].on_failure", "nxdomain"),
-        ("zones[].drop_aaaa", True),
         ("observe.query_log", "all"),
         ("observe.query_log_file", "/var/log/queries"),
         ("observe.coredns_names", True),

@@ -25,7 +25,7 @@ def stale(seconds: float) -> Answer:
 
 def failed(seconds: float, ttl: float = 1.0, *, timed_out: bool = True) -> Failure:
     """A failure of so many seconds ago."""
-    return Failure(b"key", 0, text="why", timed_out=timed_out, recoveries=0, failed_at=NOW - seconds, ttl=ttl)
+    return Failure(b"key", 0, text="why", timed_out=timed_out, rcode=2, recoveries=0, failed_at=NOW - seconds, ttl=ttl)
 
 
 @pytest.mark.parametrize(

@@ -23,7 +23,7 @@ TERMS = Terms(1.8, 0.4, 5.0, 30, True, 1232, {0: Limits(3600, 30)})
 ASKED = octets_of("A.test.", payload=4096)
 RESPONSE = said(parse_query(ASKED), answer("@ 60 IN A 192.0.2.1", "@ 7 IN A 192.0.2.2"))
 STALE = Answer(b"key", 0, response=RESPONSE, stored_at=0.0, expires_at=60.0)
-FAILED = Failure(b"key", 0, text="no response from there", timed_out=True, recoveries=0, failed_at=0.0, ttl=1.0)
+FAILED = Failure(b"key", 0, text="no response from there", timed_out=True, rcode=2, recoveries=0, failed_at=0.0, ttl=1.0)
 UNANSWERED = Unanswered(ExtendedError.NETWORK_ERROR, "cannot reach there")
 
 

@@ -6,6 +6,7 @@ import pytest
 from forwarder import config, link
 from forwarder.cache.lifetime import Limits
 from forwarder.observe import counters
+from forwarder.upstream.asking import NOBODY_UP
 from forwarder.worker import EXACT_SHARE, FAILURES_SHARE, memory_for, terms_for
 from tests.lab.behaviours import answer, refusal
 from tests.lab.clients import ask, extended_errors, query, rdatas
@@ -19,7 +20,7 @@ def test_all_caches_together_take_what_the_setting_says() -> None:
     memory = 1 << 20
     caches = memory_for(config.CacheSettings(memory=memory))
     for number in range(10_000):
-        caches.failures.put(b"%d" % number, "no response", 0, 0.0, timed_out=True)
+        caches.failures.put(b"%d" % number, NOBODY_UP, 0, 0.0)
     assert 0 < caches.failures.used <= memory // FAILURES_SHARE < memory // EXACT_SHARE
     assert caches.failures.take_evictions() > 0
 

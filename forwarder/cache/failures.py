@@ -9,6 +9,7 @@ the byte budget.
 """
 
 from itertools import islice
+from typing import Protocol
 
 from forwarder.cache.bounded import Bounded, Entry
 
@@ -19,13 +20,28 @@ EXPIRED_AT_ONCE = 256
 """Failures looked at in one go, some 50 microseconds; once a second, thousands are gone within a quarter of a minute."""
 
 
+class Reason(Protocol):
+    """Why a question was not answered."""
+
+    @property
+    def text(self) -> str:
+        """As the clients are told who wait for it."""
+
+    @property
+    def timed_out(self) -> bool:
+        """Nobody answered in time; False: the upstreams said that they cannot, or could not be reached."""
+
+    @property
+    def rcode(self) -> int:
+        """What the clients are told."""
+
+
 class Failure(Entry, kw_only=True, eq=False, gc=False):
     """What came of the last asking of a question."""
 
     text: str
-    """The reason, as the clients were told who waited for it."""
     timed_out: bool
-    """Nobody answered in time; False: the upstreams said that they cannot, or could not be reached."""
+    rcode: int
     recoveries: int
     """How often upstreams of its zone had come back until then."""
     failed_at: float
@@ -73,14 +89,15 @@ class Failures:
         failure.visited = True
         return failure
 
-    def put(self, key: bytes, text: str, recoveries: int, now: float, *, timed_out: bool) -> None:
+    def put(self, key: bytes, reason: Reason, recoveries: int, now: float) -> None:
         """Remember that the question failed, twice as long as the last time."""
+        text, timed_out, rcode = reason.text, reason.timed_out, reason.rcode
         last = self.known(key, recoveries, now)
         ttl = min(last.ttl * 2, self._longest_ttl) if last is not None else self._first_ttl
         size = ENTRY_OVERHEAD + len(key) + len(text)
         self._entries.put(
-            Failure(key, size, text=text, timed_out=timed_out, recoveries=recoveries, failed_at=now, ttl=ttl)
-        )  # fmt: skip
+            Failure(key, size, text=text, timed_out=timed_out, rcode=rcode, recoveries=recoveries, failed_at=now, ttl=ttl)
+        )
 
     def forget(self, key: bytes) -> None:
         """The question, which is known to have failed, was answered."""

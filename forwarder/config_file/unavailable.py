@@ -11,8 +11,6 @@ from forwarder.config import Config
 
 REFUSED: dict[str, tuple[tuple[object, ...], str]] = {
     "listen.workers": ((1,), "there is one worker: write 1"),
-    "zones[].on_failure": (("servfail",), "write servfail"),
-    "zones[].drop_aaaa": ((False,), "write false"),
     "observe.query_log": (("off",), "write off: no query is logged"),
     "observe.query_log_file": ((None,), "no query is logged, leave it out"),
     "observe.coredns_names": ((False,), "write false, and use the names at /metrics"),
@@ -21,9 +19,6 @@ REFUSED: dict[str, tuple[tuple[object, ...], str]] = {
 """Path -> the values that are taken, and what to write instead of others."""
 
 IDLE: dict[str, tuple[object, str]] = {
-    "cluster_domain": (None, "no search path is answered on the node"),
-    "search.domains": ((), "no search path is answered on the node"),
-    "search.nxdomain_cut": (True, "no search path is answered on the node"),
     "observe.control": ("auto", "there is no control socket"),
     "observe.top_names": (True, "names are not counted"),
     "node.interface": ("forwarder0", "interfaces are not set up"),

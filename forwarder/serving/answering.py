@@ -13,22 +13,24 @@ the deadline at the latest; a failure never hides an answer that is still of use
 from dataclasses import dataclass
 
 from forwarder.cache.answers import Answer, AnswerCache
+from forwarder.cache.denial import ADDRESS_TYPES, Denial, Denied, key_for
 from forwarder.cache.exact import ExactCache
 from forwarder.cache.failures import Failures
+from forwarder.cache.pairs import Pairs, key_of_a
 from forwarder.cache.pinned import PinnedNames
 from forwarder.errors import WireError
-from forwarder.observe.counters import ANSWERS, EXACT, HOSTS, PREFETCHES, kind_for
+from forwarder.observe.counters import ANSWERS, DENIAL, EXACT, HOSTS, PREFETCHES, kind_for
 from forwarder.serving.coalescing import NOBODY, Asker, Coalescing, Door
 from forwarder.serving.patience import ClientResponseTimer, Known, Patience, patience_for
-from forwarder.serving.policy import FIRST_META_TYPE, looped, not_in_memory, not_permitted, ruling_on
+from forwarder.serving.policy import FIRST_META_TYPE, aaaa_dropped, looped, not_in_memory, not_permitted, ruling_on
 from forwarder.serving.responding import Outcome, Responding
-from forwarder.upstream.asking import Unanswered
+from forwarder.upstream.asking import Unanswered, told_as
 from forwarder.upstream.probing import Probing
-from forwarder.upstream.waiting import Timers, step
+from forwarder.upstream.waiting import Timers, Waiting, step
 from forwarder.upstream.zones import NOBODY_CONFIGURED, Zone, Zones
 from forwarder.wire.edns import ExtendedError
-from forwarder.wire.message import CLASS_IN, RD, Qtype, Query, is_truncated, parse_query, query_for_key
-from forwarder.wire.records import Response
+from forwarder.wire.message import CLASS_IN, RD, Qtype, Query, Rcode, is_truncated, parse_query, query_for_key
+from forwarder.wire.records import POSITIVE, Kind, Response, as_nodata
 
 MARGIN = 1 / 18
 """The part of the deadline by which the asking ends before it, 0.1 s of 1.8: a failure must leave in time though the host be
@@ -36,6 +38,8 @@ busy, and two busy cores kept a client beside us waiting for up to 83 ms."""
 FAILING_TAKES = 0.0002
 """Seconds, with room to spare, that it takes to fail a question: thousands that came together and fail together must all do so
 before the deadline."""
+A, AAAA = ADDRESS_TYPES
+NXDOMAIN = Kind.NXDOMAIN
 HINFO = int(Qtype.HINFO)
 """What probes for loops ask for: clients hardly ever do."""
 OVERLOADED = Unanswered(ExtendedError.NO_REACHABLE_AUTHORITY, "too many questions in progress")
@@ -49,6 +53,8 @@ class Memory:
     exact: ExactCache
     pinned: PinnedNames
     answers: AnswerCache
+    pairs: Pairs
+    denial: Denial
     failures: Failures
 
 
@@ -56,8 +62,8 @@ class Answering:
     """The recipe, with its ingredients."""
 
     __slots__ = (
-        "_admit", "_answers", "_coalescing", "_each", "_failures", "_in_progress", "_limits", "_longest", "_probing", "_reply",
-        "_responding", "_terms", "_timers", "_turn", "clock", "counts", "memory", "zones",
+        "_admit", "_answers", "_coalescing", "_drops_aaaa", "_each", "_failures", "_in_progress", "_limits", "_longest",
+        "_probing", "_reply", "_responding", "_terms", "_timers", "_turn", "clock", "counts", "memory", "zones",
     )  # fmt: skip
 
     def __init__(
@@ -86,6 +92,7 @@ class Answering:
         """Seconds by which it ends earlier for each question that is."""
         self._probing = probing
         self._limits = self._terms.limits
+        self._drops_aaaa = self._terms.drops_aaaa
         self._timers = timers
         self._turn = responding.turn
         self.counts = responding.counts
@@ -109,7 +116,12 @@ class Answering:
             response = responding.fitted(pinned, query, door, turn=memory.pinned.turn)
             responding.count(query, door, HOSTS, pinned.rcode, self.clock() - now)
             return response
+        if query.qtype == AAAA and self._drops_aaaa and self.zones.for_name(query.name).number in self._drops_aaaa:
+            return responding.ruled(aaaa_dropped(query, self._terms.max_udp_size), query, door, now)
         answer = memory.answers.fresh(query.key, now)
+        source, error = ANSWERS, ExtendedError.NONE
+        if answer is None:
+            answer, source, error = self._denied(query, now), DENIAL, ExtendedError.SYNTHESIZED
         if answer is None:
             if query.qtype == HINFO and self._probing.has_come_back(query.name):
                 return responding.ruled(looped(query, self._terms.max_udp_size), query, door, now)
@@ -118,10 +130,10 @@ class Answering:
             return responding.ruled(not_in_memory(query, self._terms.max_udp_size), query, door, now)
         known = answer.response
         answer.turn += 1
-        response = responding.fitted(known, query, door, age=answer.age(now), turn=answer.turn)
-        if query.is_plain and responding.fits_everybody(response, query) and not is_truncated(response):
+        response = responding.fitted(known, query, door, age=answer.age(now), turn=answer.turn, error=error)
+        if query.is_plain and answer.visited and responding.fits_everybody(response, query) and not is_truncated(response):
             memory.exact.put(message, response, kind_for(query.qtype, EXACT, known.rcode), answer)
-        responding.count(query, door, ANSWERS, known.rcode, self.clock() - now)
+        responding.count(query, door, source, known.rcode, self.clock() - now)
         if self._terms.prefetch and answer.is_ending(now):
             self._ask_ahead(answer, now)
         return response
@@ -150,6 +162,8 @@ class Answering:
         try:
             outcome = await zone.ask(query, until)
             if isinstance(outcome, Response):
+                if query.qtype == AAAA and outcome.kind is NXDOMAIN and await self._exists_for_a(query, until):
+                    outcome = as_nodata(outcome)
                 outcome = self.memory.answers.put(query.key, outcome, self._limits[zone.number], turn.now)
                 if query.key in self._failures:
                     self.memory.failures.forget(query.key)
@@ -161,6 +175,10 @@ class Answering:
                 self._reply(first, outcome, turn.now)
             for asker in first.joined or ():
                 self._reply(asker, outcome, turn.now)
+            if first.other_half is not None:
+                first.other_half.resume(outcome)
+        if isinstance(outcome, Response):
+            self._learn(query, outcome, zone)
 
     def ask_ahead(self, now: float) -> None:
         """Ask for the successors of the answers that the exact cache renewed in the last part of their lives."""
@@ -192,6 +210,8 @@ class Answering:
         zone = self.zones.for_name(query.name)
         stale = self.memory.answers.stale(query.key, terms.limits[zone.number], now)
         failure = self.memory.failures.known(query.key, zone.recoveries, now)
+        if failure is not None and failure.rcode == Rcode.NXDOMAIN and self._is_half_of_known(query, now):
+            failure.rcode = Rcode.NOERROR
         known = stale or failure
         patience = patience_for(stale, failure, terms.failure_recheck_timer, now, is_down=zone.is_down)
         if known is None or patience is Patience.LONG:
@@ -215,6 +235,53 @@ class Answering:
             self._timers.watch(ClientResponseTimer(first, known, self._tell_early), ends)
         self._join(asker, known, now)
 
+    def _denied(self, query: Query, now: float) -> Answer | None:
+        """NXDOMAIN that follows from what is known of another question."""
+        memory = self.memory
+        if query.qtype == AAAA and query.key not in self._in_progress:
+            answer = memory.pairs.denied(query.key, now)
+            if answer is not None:
+                return answer
+        return memory.denial.answer_to(query, now) if query.name.endswith(memory.denial.suffixes) else None
+
+    async def _exists_for_a(self, query: Query, until: float) -> bool:
+        """Whether the name of an AAAA question exists by its A, which is waited for where it is in progress."""
+        key = key_of_a(query.key)
+        first = self._in_progress.get(key)
+        if first is not None and key not in self._answers:
+            first.other_half = waiting = Waiting()
+            self._timers.watch(waiting, until)
+            outcome = await waiting
+            if isinstance(outcome, Answer | Response):
+                return (outcome.response if isinstance(outcome, Answer) else outcome).rcode == Rcode.NOERROR
+        return self.memory.pairs.exists_for_a(query.key, self._turn.now)
+
+    def _is_half_of_known(self, query: Query, now: float) -> bool:
+        """Whether this is an AAAA question, and its name exists by its A, or may."""
+        if query.qtype != AAAA:
+            return False
+        return key_of_a(query.key) in self._in_progress or self.memory.pairs.exists_for_a(query.key, now)
+
+    def _learn(self, query: Query, response: Response, zone: Zone) -> None:
+        """What a response, just kept, says of other questions."""
+        memory, now = self.memory, self._turn.now
+        if query.qtype == A:
+            memory.pairs.learn_a(query.key, response, now)
+        elif query.qtype == AAAA and response.kind is POSITIVE:
+            memory.pairs.learn_aaaa(query.key, now)
+        if query.name.endswith(memory.denial.suffixes):
+            candidate = memory.denial.learn(query, response, self._limits[zone.number], now)
+            if candidate is not None:
+                self._ask_candidate(candidate, now)
+
+    def _ask_candidate(self, candidate: bytes, now: float) -> None:
+        """Ask whether a name exists at which may be cut, where the upstream's budget allows."""
+        zone = self.zones.for_name(candidate)
+        if self.memory.denial.may_ask(candidate, now):
+            for key in (key_for(candidate, A), key_for(candidate, AAAA)):
+                if self._coalescing.may_begin(key) and zone.may_ask_ahead(now):
+                    self._ask_behind(query_for_key(key), now)
+
     def _ask_behind(self, query: Query, now: float) -> None:
         """Begin a question, which may be begun, in the background."""
         asker = Asker(query, NOBODY, None, now, is_waiting=False)
@@ -223,6 +290,11 @@ class Answering:
 
     def _ask_ahead(self, answer: Answer, now: float) -> None:
         """Ask for an answer's successor, once, where the upstream's budget allows."""
+        if isinstance(answer, Denied):
+            candidate = self.memory.denial.to_renew(answer)
+            if candidate is not None:
+                self._ask_candidate(candidate, now)
+            return
         query = query_for_key(answer.key)
         zone = self.zones.for_name(query.name)
         if self._coalescing.may_begin(answer.key) and zone.may_ask_ahead(now):
@@ -241,9 +313,12 @@ class Answering:
         What upstreams came to that were replaced meanwhile says nothing of those asked now.
         """
         now = self._turn.now
-        if unanswered is not NOBODY_CONFIGURED and zone is self.zones.for_name(query.name):
-            text, timed_out = unanswered.text, unanswered.timed_out
-            self.memory.failures.put(query.key, text, zone.recoveries, now, timed_out=timed_out)
+        is_known = unanswered is not NOBODY_CONFIGURED and zone is self.zones.for_name(query.name)
+        if zone.number in self._terms.nxdomain_on_failure:
+            is_half = self._is_half_of_known(query, now)
+            unanswered = told_as(unanswered, Rcode.NOERROR if is_half else Rcode.NXDOMAIN)
+        if is_known:
+            self.memory.failures.put(query.key, unanswered, zone.recoveries, now)
         return self.memory.answers.stale(query.key, self._terms.limits[zone.number], now) or unanswered
 
     def _tell_early(self, first: Asker, known: Known, now: float) -> None:

@@ -8,6 +8,7 @@ from typing import Protocol
 
 import msgspec
 
+from forwarder.upstream.waiting import Waiting
 from forwarder.wire.message import Query
 
 MAX_JOINED = 512
@@ -56,6 +57,8 @@ class Asker(msgspec.Struct, eq=False):
     """Whether it is still to be answered: not once it was told what was known before, nor where nobody asked."""
     is_timed: bool = False
     """Whether a client response timer runs for those who wait; for the first asker alone."""
+    other_half: Waiting | None = None
+    """Who waits for the outcome of this A question to tell what AAAA is; for the first asker alone."""
 
 
 class Coalescing:

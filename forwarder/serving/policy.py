@@ -50,6 +50,11 @@ def not_in_memory(query: Query, our_udp_size: int) -> Ruling:
     return _ruled(query, Rcode.REFUSED, our_udp_size, ExtendedError.NOT_AUTHORITATIVE, "not in memory, and RD was not set")
 
 
+def aaaa_dropped(query: Query, our_udp_size: int) -> Ruling:
+    """For an AAAA query in a zone with `drop_aaaa`: the name may exist, and has no IPv6 address to tell of."""
+    return _ruled(query, Rcode.NOERROR, our_udp_size, ExtendedError.BLOCKED, "drop_aaaa: AAAA is not asked for in this zone")
+
+
 def looped(query: Query, our_udp_size: int) -> Ruling:
     """For a probe of our own that an upstream sent back to us."""
     return _ruled(query, Rcode.REFUSED, our_udp_size, ExtendedError.OTHER, "forwarding loop: this query began here")

@@ -1,8 +1,8 @@
 """How what was found leaves: fitted to the client, with the reason where there is one, in time or not at all, and counted.
 
 The Extended DNS Errors (RFC 8914) that say where an answer of ours comes from are chosen here: 3 for a stale answer, 13 for a
-failure from memory, else what the asking came to. 19 (Stale NXDOMAIN Answer) never occurs, for negative answers are never
-served stale. Always holds: what is sent is counted once; nothing is sent after the deadline.
+failure from memory, else what the recipe or the asking came to. 19 (Stale NXDOMAIN Answer) never occurs, for negative answers
+are never served stale. Always holds: what is sent is counted once; nothing is sent after the deadline.
 """
 
 from bisect import bisect_left
@@ -35,11 +35,12 @@ from forwarder.upstream.asking import Unanswered
 from forwarder.upstream.turn import Turn
 from forwarder.wire.edns import ExtendedError
 from forwarder.wire.fitting import fitted, response_opt
-from forwarder.wire.message import Query, Rcode, bare_response, own_response
+from forwarder.wire.message import Query, bare_response, own_response
 from forwarder.wire.records import Response, with_ttls_set
 
 FROM_UPSTREAM = UPSTREAM * PER_SOURCE
 """The first slot, within a type's, of responses that an upstream gave."""
+NO_ERROR = ExtendedError.NONE
 LARGEST = 65535
 """Octets of a response over TCP."""
 
@@ -65,6 +66,10 @@ class Terms:
     """Octets."""
     limits: dict[int, Limits]
     """By `Zone.number`, -1 included: a snapshot may bring answers to names that no zone encloses any more."""
+    nxdomain_on_failure: frozenset[int] = frozenset()
+    """The zones whose failures are told as NXDOMAIN, by `Zone.number`."""
+    drops_aaaa: frozenset[int] = frozenset()
+    """The zones in which AAAA is not asked for."""
 
 
 class Responding:
@@ -93,14 +98,16 @@ class Responding:
             self.count(query, door, STALE, outcome.response.rcode, elapsed)
             door.reply(asker.peer, self._stale(outcome, query, door))
         else:
-            self.count(query, door, FAILURE, Rcode.SERVFAIL, elapsed)
+            self.count(query, door, FAILURE, outcome.rcode, elapsed)
             error = ExtendedError.CACHED_ERROR if isinstance(outcome, Failure) else outcome.error
-            door.reply(asker.peer, own_response(query, Rcode.SERVFAIL, self.terms.max_udp_size, error, outcome.text))
+            door.reply(asker.peer, own_response(query, outcome.rcode, self.terms.max_udp_size, error, outcome.text))
 
-    def fitted(self, response: Response, query: Query, door: Door, *, age: int = 0, turn: int = 0) -> bytes:
+    def fitted(
+        self, response: Response, query: Query, door: Door, *, age: int = 0, turn: int = 0, error: ExtendedError = NO_ERROR
+    ) -> bytes:
         """A fresh response as this client gets it."""
         limit = our_size = self.terms.max_udp_size
-        opt = response_opt(query, our_size) if query.has_edns else b""
+        opt = response_opt(query, our_size, error) if query.has_edns else b""
         if door.is_stream:
             limit = LARGEST
         elif query.udp_size < limit:

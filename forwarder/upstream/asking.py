@@ -4,7 +4,7 @@ Does what `selection` says. Always holds: `asked` returns at `until` at the late
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 
 from forwarder.upstream.network import Network
@@ -19,16 +19,24 @@ from forwarder.wire.records import Response
 
 @dataclass(frozen=True, slots=True)
 class Unanswered:
-    """Nobody gave a usable answer: the client gets SERVFAIL, and this as the reason (RFC 8914)."""
+    """Nobody gave a usable answer: the client gets SERVFAIL or what the zone says, and this as the reason (RFC 8914)."""
 
     error: ExtendedError
     text: str
     timed_out: bool = False
     """Whether nobody said anything of use: it says nothing about the question, and is forgotten when an upstream comes back."""
+    rcode: int = Rcode.SERVFAIL
+    """What the client gets."""
 
 
 NOBODY_UP = Unanswered(ExtendedError.NO_REACHABLE_AUTHORITY, "every upstream is down", timed_out=True)
 LOOPED = Unanswered(ExtendedError.NETWORK_ERROR, "the upstream sends our queries back to us", timed_out=True)
+
+
+@lru_cache(256)
+def told_as(unanswered: Unanswered, rcode: int) -> Unanswered:
+    """The same, as the zone's `on_failure` wants it told; the reason says that it is not an upstream's word."""
+    return replace(unanswered, rcode=rcode, text=f"on_failure: {unanswered.text}")
 
 
 @dataclass(frozen=True, slots=True)

@@ -35,6 +35,7 @@ class ExtendedError(IntEnum):
     NO_REACHABLE_AUTHORITY = 22
     NETWORK_ERROR = 23
     INVALID_DATA = 24
+    SYNTHESIZED = 29
 
 
 def opt_record(udp_size: int, *, rcode: int = 0, do: bool = False, options: bytes = b"") -> bytes:

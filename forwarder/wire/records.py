@@ -12,8 +12,8 @@ import msgspec
 from forwarder.errors import WireError
 from forwarder.wire.edns import OPT
 from forwarder.wire.framing import HEADER_SIZE
-from forwarder.wire.message import AD, CLASS_IN, TC, Rcode
-from forwarder.wire.names import POINTER, skip_name
+from forwarder.wire.message import AD, CLASS_IN, TC, Qtype, Rcode
+from forwarder.wire.names import POINTER, Names, skip_name
 from forwarder.wire.scrubbing import ADDRESS_SIZES, Sections
 from forwarder.wire.walking import OPT_TYPE, walked
 
@@ -31,6 +31,7 @@ ADDRESS_RECORDS = {qtype: struct.Struct(f"!HHHIH{size}s").iter_unpack for qtype,
 _read_header = struct.Struct("!HHHHHH").unpack_from
 _read_opt = struct.Struct("!BHHIH").unpack_from
 _write_ttl = struct.Struct("!I").pack_into
+_write_fixed = struct.Struct("!HHIH").pack
 
 
 class Kind(Enum):
@@ -198,6 +199,35 @@ def with_ttls_set(response: Response, ttl: int) -> Response:
         _write_ttl(message, offset, ttl)
     return Response(
         bytes(message), response.kind, response.rcode, response.counts, ttl, ttl, response.negative_ttl, response.is_authentic
+    )  # fmt: skip
+
+
+def soa_of(response: Response) -> tuple[bytes, bytes]:
+    """Owner and RDATA of the SOA of a negative response whose `negative_ttl` is not -1; names uncompressed, lower-cased."""
+    message = response.message
+    position = skip_name(message, HEADER_SIZE) + 4
+    records, _ = walked(message, position, response.counts[0] + response.counts[1])
+    soa = next(record for record in records if record.rtype == Qtype.SOA)
+    names = Names(message)
+    owner, _ = names.lowered(soa.start)
+    server, behind = names.lowered(soa.rdata)
+    mailbox, behind = names.lowered(behind)
+    return owner, server + mailbox + message[behind : soa.end]
+
+
+def denial(question: bytes, soa: tuple[bytes, bytes], ttl: int) -> Response:
+    """NXDOMAIN of our own making for a question (QNAME, QTYPE, QCLASS): proved by an SOA with this owner and RDATA."""
+    owner, rdata = soa
+    message = bytes(HEADER_SIZE) + question + owner + _write_fixed(Qtype.SOA, CLASS_IN, ttl, len(rdata)) + rdata
+    return Response(message, Kind.NXDOMAIN, Rcode.NXDOMAIN, (0, 1, 0), ttl, ttl, ttl, is_authentic=False)
+
+
+def as_nodata(response: Response) -> Response:
+    """An NXDOMAIN of one type, told as NODATA: its name exists, for it has records of another (RFC 2308 section 2)."""
+    message = response.message[:3] + bytes((response.message[3] & 0xF0,)) + response.message[4:]
+    return Response(
+        message, Kind.NODATA, Rcode.NOERROR, response.counts, response.least_ttl, response.most_ttl, response.negative_ttl,
+        response.is_authentic,
     )  # fmt: skip
 
 

@@ -11,9 +11,11 @@ import dns.message
 import dns.rcode
 
 from forwarder.cache.answers import AnswerCache
+from forwarder.cache.denial import Denial
 from forwarder.cache.exact import ExactCache
 from forwarder.cache.failures import Failures
 from forwarder.cache.lifetime import Limits
+from forwarder.cache.pairs import Pairs
 from forwarder.cache.pinned import PinnedNames
 from forwarder.observe import counters
 from forwarder.serving.answering import Answering, Memory
@@ -176,7 +178,9 @@ class Kitchen:
         self.upstream = FakeUpstream()
         self.timers = Timers()
         failures = Failures(1 << 20, FAILURE_TTL, MAX_FAILURE_TTL)
-        self.memory = Memory(ExactCache(1 << 20), PinnedNames(), AnswerCache(1 << 20), failures)
+        exact, answers = ExactCache(1 << 20), AnswerCache(1 << 20)
+        denial = Denial(1 << 20, exact.clear)
+        self.memory = Memory(exact, PinnedNames(), answers, Pairs(answers, exact.clear), denial, failures)
         self.coalescing = Coalescing(max_in_progress)
         self.network = Network(Readiness(self.turn), self.timers, self.turn, Unpredictable())
         server = Server(self.upstream.name, (self.upstream,), Tally(self.counts, 0, self.turn), self.turn.now)

@@ -48,8 +48,8 @@ MISTAKES = {
     "pinned to nonsense": (GOOD_ZONES + "hosts: {records: {a.test: [192.0.2.300]}}\n", ["hosts.records", "192.0.2.300"]),
     "hosts file missing": (GOOD_ZONES + "hosts: {files: [/nonexistent/hosts]}\n", ["/nonexistent/hosts"]),
     "not available yet": (
-        "zones: [{zone: ., upstreams: ['127.0.0.1:9'], drop_aaaa: true}]\n",
-        ["zones[0].drop_aaaa", "not available"],
+        "zones: [{zone: ., upstreams: ['127.0.0.1:9'], on_failure: nxdomain}]\n",
+        ["zones[0].on_failure", "write it for the zones that need it"],
     ),
     "TLS without a name": (
         "zones: [{zone: ., upstreams: ['127.0.0.1'], transport: tls, ca_file: /nowhere}]\n",

@@ -1,0 +1,80 @@
+"""A and AAAA of one name, which clients ask for together: what the answer to one says about the other.
+
+A name that does not exist for A does not exist for AAAA (RFC 2308 section 2.1), so that the one answers the other; and while A
+is known to exist, an NXDOMAIN for AAAA is a broken server's (RFC 4074 section 4.2), which musl would take for the whole name.
+Pure. Always holds: a DNS zone that once had an AAAA beside an NXDOMAIN for A is believed in that no more; only what is fresh
+says anything; the other half's answer, where there is one, wins.
+"""
+
+from collections.abc import Callable
+
+from forwarder.cache.answers import Answer, AnswerCache
+from forwarder.wire.message import Qtype
+from forwarder.wire.records import POSITIVE, Kind, Response, as_nodata, soa_of
+
+NXDOMAIN = Kind.NXDOMAIN
+TYPE_AT = -4
+"""Where in a question's key the lower octet of QTYPE stands: QCLASS, DO and CD follow."""
+A, AAAA = bytes((Qtype.A,)), bytes((Qtype.AAAA,))
+MAX_EXEMPT = 1000
+"""DNS zones remembered that filter A. Where more do, no zone is believed any more: it is an IPv6-only world."""
+
+
+class Pairs:
+    """What one half of a pair says about the other."""
+
+    __slots__ = ("_exempt", "_on_change", "_recall")
+
+    def __init__(self, answers: AnswerCache, on_change: Callable[[], None]) -> None:
+        """`on_change`: an answer that may be held elsewhere is wrong from now on."""
+        self._recall = answers.entries.get
+        self._on_change = on_change
+        self._exempt: set[bytes] = set()
+
+    def denied(self, key: bytes, now: float) -> Answer | None:
+        """For an AAAA question without a fresh answer: the answer to its A, if that says that there is no such name."""
+        answer = self._recall(key_of_a(key))
+        if answer is None or answer.response.kind is not NXDOMAIN or now >= answer.expires_at:
+            return None
+        if answer.response.negative_ttl < 0 or len(self._exempt) >= MAX_EXEMPT:
+            return None
+        stale = self._recall(key)
+        if stale is not None and stale.response.kind is POSITIVE:
+            return None
+        if self._exempt and soa_of(answer.response)[0] in self._exempt:
+            return None
+        answer.visited = True
+        return answer
+
+    def exists_for_a(self, key: bytes, now: float) -> bool:
+        """Whether the name of an AAAA question is known to exist by its A."""
+        answer = self._recall(key_of_a(key))
+        return answer is not None and answer.response.kind is not NXDOMAIN and now < answer.expires_at
+
+    def learn_a(self, key: bytes, response: Response, now: float) -> None:
+        """What the answer to an A question, just kept, says about the AAAA known before."""
+        other = self._recall(key[:TYPE_AT] + AAAA + key[TYPE_AT + 1 :])
+        if other is None or now >= other.expires_at:
+            return
+        if response.kind is NXDOMAIN:
+            if other.response.kind is POSITIVE:
+                self._exempt_zone_of(response)
+        elif other.response.kind is NXDOMAIN:
+            other.response = as_nodata(other.response)
+            self._on_change()
+
+    def learn_aaaa(self, key: bytes, now: float) -> None:
+        """AAAA of a name was found: whoever says NXDOMAIN for its A says it of A alone."""
+        other = self._recall(key_of_a(key))
+        if other is not None and other.response.kind is NXDOMAIN and now < other.expires_at:
+            self._exempt_zone_of(other.response)
+
+    def _exempt_zone_of(self, response: Response) -> None:
+        if response.negative_ttl >= 0 and len(self._exempt) < MAX_EXEMPT:
+            self._exempt.add(soa_of(response)[0])
+            self._on_change()
+
+
+def key_of_a(key: bytes) -> bytes:
+    """The key of the A question that belongs to an AAAA question."""
+    return key[:TYPE_AT] + A + key[TYPE_AT + 1 :]
