@@ -1,4 +1,4 @@
-"""A and AAAA of one name: NXDOMAIN for A answers AAAA, what is known to exist is not denied, and zones that filter A are exempt."""
+"""A and AAAA of one name: NXDOMAIN for A answers AAAA, what is known to exist is not denied, zones that filter A are exempt."""
 
 from collections.abc import Callable
 
