@@ -86,7 +86,7 @@ class Following:
 
     async def _look_at_resolv_confs(self, due: Sequence[str], changed: Sequence[str]) -> None:
         """Take over good contents; complain of others when they are the same at the second look."""
-        found: dict[str, tuple[str, ...]] = {}
+        found: dict[str, watching.Nameservers] = {}
         for path in due:
             is_settled = path not in changed
             try:
@@ -95,7 +95,7 @@ class Following:
                 complaint = _complaint(error)
             else:
                 if named.addresses and (named.is_complete or is_settled):
-                    found[path] = named.addresses
+                    found[path] = named
                     self._say_left_out(path, named)
                     continue
                 complaint = f"{named.lack}; {AS_BEFORE}: {watching.MEND}"
@@ -106,16 +106,16 @@ class Following:
         self._ask(found)
 
     def _say_left_out(self, path: str, named: watching.Nameservers) -> None:
-        if named.addresses != self._nameservers[path]:
+        if named.addresses != self._nameservers[path].addresses:
             for address in named.ours:
                 self._say(watching.left_out(path, address))
 
-    def _ask(self, found: Mapping[str, tuple[str, ...]]) -> None:
-        """Ask whom these files name from now on."""
-        changed = [path for path, addresses in found.items() if addresses != self._nameservers[path]]
+    def _ask(self, found: Mapping[str, watching.Nameservers]) -> None:
+        """Ask whom these files name from now on, and take over the search domains they name."""
+        changed = [path for path, named in found.items() if named.addresses != self._nameservers[path].addresses]
         nameservers = {**self._nameservers, **found}
         upstreams = _with_rows(watching.upstreams_for(self._config, nameservers), self.upstreams.rows)
-        if upstreams.zones != self.upstreams.zones:
+        if (upstreams.zones, upstreams.search) != (self.upstreams.zones, self.upstreams.search):
             try:
                 self._ensure_told(self.pinned, upstreams)
             except ConfigError as error:
@@ -125,6 +125,8 @@ class Following:
                 if now != before:
                     named = ", ".join(path for path in watching.resolv_confs(zone) if path in changed)
                     self._say(f"zone {now.zone} asks {', '.join(now.addresses)} from now on ({named} changed)")
+            if upstreams.search != self.upstreams.search and self._config.cluster_domain is None:
+                self._say(f"search domains from now on: {', '.join(upstreams.search) or 'none'} ({', '.join(found)} changed)")
             self.upstreams = upstreams
             self._untold_upstreams = True
         self._nameservers = nameservers
@@ -143,4 +145,4 @@ def _with_rows(upstreams: link.Upstreams, given_out: Sequence[str]) -> link.Upst
     for name in upstreams.names():
         if name not in rows and len(rows) <= last:
             rows.append(name if len(rows) < last else counters.OTHER_UPSTREAMS)
-    return link.Upstreams(upstreams.zones, rows)
+    return link.Upstreams(upstreams.zones, rows, upstreams.search)

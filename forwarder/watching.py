@@ -5,9 +5,11 @@ upstream that nobody wrote down is never invented, and none of our own addresses
 """
 
 import errno
+import itertools
 import os
+import re
 import stat
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
@@ -21,6 +23,12 @@ MEND = "write `nameserver ADDRESS` there, or the address under zones[].upstreams
 
 MAX_RESOLV_CONF_SIZE = 1 << 20
 """Octets; glibc reads three nameservers and six search domains, so that 1 KiB is long."""
+
+MAX_SEARCH_DOMAINS = 16
+"""Of one file, as many as `search.domains` may have."""
+_DOMAIN = re.compile(r"[a-z0-9_-]{1,63}(\.[a-z0-9_-]{1,63})*")
+MAX_NAME = 253
+"""Characters of a name without its last dot (RFC 1035 section 3.1)."""
 
 Said = TypeVar("Said")
 Signature = tuple[int, ...]
@@ -66,6 +74,8 @@ class Nameservers:
     """`192.0.2.1:53`, in the order written; our own left out."""
     ours: tuple[str, ...]
     """What was left out: queries would run in a circle."""
+    search: tuple[str, ...]
+    """The search domains it names, lower-case, without the last dot; what is no name below the root is passed over."""
     is_complete: bool
     """Whether its last line ends. What is being written may stop anywhere, and `192.0.2` is an address too: 192.0.0.2."""
 
@@ -82,8 +92,8 @@ class Asked:
     """Whom to ask, files read."""
 
     upstreams: link.Upstreams
-    nameservers: dict[str, tuple[str, ...]]
-    """resolv.conf file -> whom it names; empty while there is nobody in it, or no file."""
+    nameservers: dict[str, Nameservers]
+    """resolv.conf file -> whom it names; nobody while there is no file."""
     warnings: tuple[str, ...]
     """What is missing or left out, each one sentence with the mend."""
 
@@ -125,7 +135,7 @@ def asked(config: Config) -> Asked:
     """The upstreams of every zone, resolv.conf files read. Raises ConfigError when one of these cannot be read."""
     problems: list[Problem] = []
     warnings: list[str] = []
-    found: dict[str, tuple[str, ...]] = {}
+    found: dict[str, Nameservers] = {}
     for zone in config.zones:
         for path in resolv_confs(zone):
             try:
@@ -143,22 +153,25 @@ def resolv_confs(zone: Zone) -> list[str]:
     return [upstream for upstream in zone.upstreams if upstream.startswith("/")]
 
 
-def upstreams_for(config: Config, found: Mapping[str, Sequence[str]]) -> link.Upstreams:
-    """The upstreams of every zone, each address once, given whom each resolv.conf file names."""
+def upstreams_for(config: Config, found: Mapping[str, Nameservers]) -> link.Upstreams:
+    """The upstreams of every zone, each address once, and the search domains, given what each resolv.conf file names."""
     zones = []
     for zone in config.zones:
-        addresses = [address for upstream in zone.upstreams for address in found.get(upstream, (upstream,))]
-        zones.append(link.ZoneUpstreams(zone=zone.zone, addresses=list(dict.fromkeys(addresses))))
-    return link.Upstreams(zones=zones)
+        named = [found[upstream].addresses if upstream in found else (upstream,) for upstream in zone.upstreams]
+        zones.append(link.ZoneUpstreams(zone=zone.zone, addresses=list(dict.fromkeys(itertools.chain(*named)))))
+    domains = dict.fromkeys(itertools.chain(*(names.search for names in found.values())))
+    return link.Upstreams(zones=zones, search=list(domains))
 
 
 def nameservers(path: str, listen: Listen) -> Nameservers:
     """Whom a resolv.conf file names. Raises OSError when it cannot be read."""
     text = _text(path)
-    found = resolv_conf.parsed(text).nameservers
-    ours = tuple(address for address in found if is_own_address(listen, address))
-    others = tuple(address for address in found if address not in ours)
-    return Nameservers(addresses=others, ours=ours, is_complete=text.endswith("\n"))
+    said = resolv_conf.parsed(text)
+    ours = tuple(address for address in said.nameservers if is_own_address(listen, address))
+    others = tuple(address for address in said.nameservers if address not in ours)
+    domains = (word.lower().removesuffix(".") for word in said.search)
+    search = [domain for domain in domains if len(domain) <= MAX_NAME and _DOMAIN.fullmatch(domain)]
+    return Nameservers(others, ours, tuple(search[:MAX_SEARCH_DOMAINS]), is_complete=text.endswith("\n"))
 
 
 def left_out(path: str, address: str) -> str:
@@ -171,17 +184,17 @@ def pinned(config: Config) -> link.Pinned:
     return hosts.pinned(config.hosts.records, config.hosts.files)
 
 
-def _found(path: str, zone: Zone, listen: Listen, warnings: list[str]) -> tuple[str, ...]:
-    """The nameservers of a resolv.conf file that are not ourselves; what an operator may not expect goes to the warnings."""
+def _found(path: str, zone: Zone, listen: Listen, warnings: list[str]) -> Nameservers:
+    """What a resolv.conf file names; what an operator may not expect goes to the warnings."""
     try:
         found = nameservers(path, listen)
     except FileNotFoundError:
         warnings.append(f"zone {zone.zone}: {path} does not exist; {MEND}")
-        return ()
+        return Nameservers((), (), (), is_complete=True)
     warnings.extend(f"zone {zone.zone}: {left_out(path, address)}" for address in found.ours)
     if found.lack:
         warnings.append(f"zone {zone.zone}: {path} {found.lack}; {MEND}")
-    return found.addresses
+    return found
 
 
 def _text(path: str) -> str:

@@ -91,12 +91,21 @@ class TestGoodContents:
         assert (desk.look(), desk.told()) == ([], [])
 
     @pytest.mark.parametrize(
-        "text", ["nameserver 192.0.2.1\n", "search example.com\nnameserver 192.0.2.1\n", "nameserver 192.0.2.1"]
+        "text", ["nameserver 192.0.2.1\n", "options ndots:5\nnameserver 192.0.2.1\n", "nameserver 192.0.2.1"]
     )
     def test_that_lead_to_the_same_addresses_do_nothing(self, desk: Desk, text: str) -> None:
         swapped_by_rename(desk.file, text)
         assert (desk.look(), desk.look()) == ([], [])
         assert desk.told() == []
+
+    def test_other_search_domains_are_told(self, desk: Desk) -> None:
+        desk.file.write_text("search a.test b.test\nnameserver 192.0.2.1\n")
+        assert desk.look() == [f"search domains from now on: a.test, b.test ({desk.file} changed)"]
+        (told,) = desk.told()
+        assert told == desk.following.upstreams
+        assert desk.following.upstreams.search == ["a.test", "b.test"]
+        desk.file.write_text("nameserver 192.0.2.1\n# none\n")
+        assert desk.look() == [f"search domains from now on: none ({desk.file} changed)"]
 
     def test_of_a_file_that_was_missing_at_the_start(self, tmp_path: Path) -> None:
         desk = Desk(tmp_path)

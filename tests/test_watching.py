@@ -82,7 +82,14 @@ class TestAsked:
         zones = (Zone(zone="a.test", upstreams=(str(file), "192.0.2.7:53")), Zone(zone=".", upstreams=(str(file),)))
         asked = watching.asked(Config(zones=zones))
         assert [zone.addresses for zone in asked.upstreams.zones] == [["192.0.2.1:53", "192.0.2.7:53"], ["192.0.2.1:53"]]
-        assert asked.nameservers == {str(file): ("192.0.2.1:53",)}
+        assert {path: named.addresses for path, named in asked.nameservers.items()} == {str(file): ("192.0.2.1:53",)}
+
+    def test_search_domains_of_all_files_each_once(self, tmp_path: Path) -> None:
+        (tmp_path / "one").write_text("nameserver 192.0.2.1\nsearch svc.cluster.local Cluster.LOCAL.\n")
+        (tmp_path / "two").write_text("nameserver 192.0.2.1\nsearch cluster.local corp.example\n")
+        zones = (Zone(zone="a", upstreams=(str(tmp_path / "one"),)), Zone(zone=".", upstreams=(str(tmp_path / "two"),)))
+        asked = watching.asked(Config(zones=zones))
+        assert asked.upstreams.search == ["svc.cluster.local", "cluster.local", "corp.example"]
 
 
 class TestNameservers:
@@ -98,6 +105,16 @@ class TestNameservers:
         (tmp_path / "resolv.conf").write_text("nameserver 192.0.2.1\nnameserver 127.0.0.1\n")
         named = watching.nameservers(str(tmp_path / "resolv.conf"), Listen(addresses=("127.0.0.1:53",)))
         assert (named.addresses, named.ours, named.lack) == (("192.0.2.1:53",), ("127.0.0.1:53",), "")
+
+    @pytest.mark.parametrize("word", [".", "..", "a..b", "a" * 64, ".".join(["a" * 60] * 5), "ex\u00e4mple", "a/b", "-\\"])
+    def test_what_is_no_name_is_no_search_domain(self, tmp_path: Path, word: str) -> None:
+        (tmp_path / "resolv.conf").write_text(f"nameserver 192.0.2.1\nsearch {word} a.test\n")
+        assert watching.nameservers(str(tmp_path / "resolv.conf"), Listen()).search == ("a.test",)
+
+    def test_so_many_search_domains_and_no_more(self, tmp_path: Path) -> None:
+        domains = [f"d{number}.test" for number in range(watching.MAX_SEARCH_DOMAINS + 5)]
+        (tmp_path / "resolv.conf").write_text(f"nameserver 192.0.2.1\nsearch {' '.join(domains)}\n")
+        assert list(watching.nameservers(str(tmp_path / "resolv.conf"), Listen()).search) == domains[:-5]
 
     def test_a_pipe_does_not_hold_us_up(self, tmp_path: Path) -> None:
         os.mkfifo(tmp_path / "pipe")

@@ -5,6 +5,7 @@ was counted is read back in words.
 """
 
 import time
+from collections.abc import Mapping
 
 import dns.flags
 import dns.message
@@ -170,7 +171,15 @@ class KitchenZone(Zone):
 class Kitchen:
     """The recipe, its ingredients, and two doors; for another door, `answering`, `turn` and `counts` are there."""
 
-    def __init__(self, *, max_in_progress: int = 1000, is_clock_real: bool = False, prefetch: bool = True) -> None:
+    def __init__(
+        self,
+        *,
+        max_in_progress: int = 1000,
+        is_clock_real: bool = False,
+        prefetch: bool = True,
+        special: Mapping[str, frozenset[int]] | None = None,
+    ) -> None:
+        """`special`: fields of Terms that name zones, of which there is one, number 0."""
         self.now = 1000.0
         """What the clock says, seconds."""
         self.counts = counters.private()
@@ -187,7 +196,8 @@ class Kitchen:
         self.zone = KitchenZone(0, [server], self.network)
         self.limits = Limits(max_ttl=3600, max_negative_ttl=30, maximum_stale_timer=MAXIMUM_STALE_TIMER)
         terms = Terms(
-            DEADLINE, CLIENT_RESPONSE_TIMER, FAILURE_RECHECK_TIMER, STALE_ANSWER_TTL, prefetch, MAX_UDP_SIZE, {0: self.limits}
+            DEADLINE, CLIENT_RESPONSE_TIMER, FAILURE_RECHECK_TIMER, STALE_ANSWER_TTL, prefetch, MAX_UDP_SIZE, {0: self.limits},
+            **special or {},
         )  # fmt: skip
         responding = Responding(terms, self.counts, self.turn)
         zones = Zones({ROOT: self.zone}, self.zone)
