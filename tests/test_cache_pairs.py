@@ -34,10 +34,10 @@ class Known:
             response(question, answer, authority or ("" if answer else SOA), rcode=0 if answer or authority else 3), question
         )
         kept = self.answers.put(asked.key, said, LIMITS, now)
-        if asked.qtype == Qtype.A:
-            self.pairs.learn_a(asked.key, kept, now)
-        elif kept.kind is Kind.POSITIVE:
-            self.pairs.learn_aaaa(asked.key, now)
+        if asked.key in self.pairs.watched:
+            self.pairs.learn_watched(asked.key, kept, now)
+        if kept.kind is Kind.NXDOMAIN and asked.qtype in {Qtype.A, Qtype.AAAA}:
+            self.pairs.learn_denied(asked.key, kept, now, is_other_asked=True)
 
     def is_denied(self, name: str, *, now: float = NOW, edns: tuple[int, int] | None = None) -> bool:
         """Whether AAAA of this name follows from its A."""
@@ -117,7 +117,9 @@ class TestZonesThatFilter:
             zone = f"z{number}."
             question = f"six.{zone} A"
             said = response(question, "", f"{zone} 20 IN SOA ns.{zone} a.{zone} 1 2 3 4 20", rcode=3)
-            known.answers.put(query(question).key, parsed(said, question), LIMITS, NOW)
+            asked = query(question).key
+            kept = known.answers.put(asked, parsed(said, question), LIMITS, NOW)
+            known.pairs.learn_denied(asked, kept, NOW, is_other_asked=True)
             known.hear(f"six.{zone} AAAA", f"six.{zone} 60 IN AAAA 2001:db8::1")
         known.hear("gone.test. A")
         assert not known.is_denied("gone.test.")

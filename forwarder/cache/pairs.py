@@ -9,13 +9,15 @@ says anything; the other half's answer, where there is one, wins.
 from collections.abc import Callable
 
 from forwarder.cache.answers import Answer, AnswerCache
-from forwarder.wire.message import Qtype
+from forwarder.wire.message import Qtype, Rcode
 from forwarder.wire.records import POSITIVE, Kind, Response, as_nodata, soa_of
 
 NXDOMAIN = Kind.NXDOMAIN
 TYPE_AT = -4
 """Where in a question's key the lower octet of QTYPE stands: QCLASS, DO and CD follow."""
 A, AAAA = bytes((Qtype.A,)), bytes((Qtype.AAAA,))
+MAX_WATCHED = 4096
+"""Some 700 KB. A denial is seldom kept longer than 30 s; beyond so many the oldest may contradict its other half that long."""
 MAX_EXEMPT = 1000
 """DNS zones remembered that filter A. Where more do, no zone is believed any more: it is an IPv6-only world."""
 
@@ -23,13 +25,15 @@ MAX_EXEMPT = 1000
 class Pairs:
     """What one half of a pair says about the other."""
 
-    __slots__ = ("_exempt", "_on_change", "_recall")
+    __slots__ = ("_exempt", "_on_change", "_recall", "watched")
 
     def __init__(self, answers: AnswerCache, on_change: Callable[[], None]) -> None:
         """`on_change`: an answer that may be held elsewhere is wrong from now on."""
         self._recall = answers.entries.get
         self._on_change = on_change
         self._exempt: set[bytes] = set()
+        self.watched: dict[bytes, None] = {}
+        """Questions, by key, whose answers would say something about a denial of their other half."""
 
     def denied(self, key: bytes, now: float) -> Answer | None:
         """For an AAAA question without a fresh answer: the answer to its A, if that says that there is no such name."""
@@ -51,23 +55,35 @@ class Pairs:
         answer = self._recall(key_of_a(key))
         return answer is not None and answer.response.kind is not NXDOMAIN and now < answer.expires_at
 
-    def learn_a(self, key: bytes, response: Response, now: float) -> None:
-        """What the answer to an A question, just kept, says about the AAAA known before."""
-        other = self._recall(key[:TYPE_AT] + AAAA + key[TYPE_AT + 1 :])
-        if other is None or now >= other.expires_at:
-            return
-        if response.kind is NXDOMAIN:
-            if other.response.kind is POSITIVE:
+    def learn_denied(self, key: bytes, response: Response, now: float, *, is_other_asked: bool) -> None:
+        """NXDOMAIN for one half was kept; `is_other_asked`: the other is in progress."""
+        if key[TYPE_AT] == Qtype.A:
+            other = key_of_aaaa(key)
+            known = self._recall(other)
+            if known is not None and known.response.kind is POSITIVE and now < known.expires_at:
                 self._exempt_zone_of(response)
-        elif other.response.kind is NXDOMAIN:
+            if is_other_asked:
+                self._watch(other)
+        else:
+            self._watch(key_of_a(key))
+
+    def learn_watched(self, key: bytes, response: Response, now: float) -> None:
+        """The answer to a question that is among the `watched` was kept: what it says about the other half, which is denied."""
+        del self.watched[key]
+        is_a = key[TYPE_AT] == Qtype.A
+        other = self._recall(key_of_aaaa(key) if is_a else key_of_a(key))
+        if other is None or other.response.kind is not NXDOMAIN or now >= other.expires_at:
+            return
+        if is_a and response.rcode == Rcode.NOERROR:
             other.response = as_nodata(other.response)
             self._on_change()
-
-    def learn_aaaa(self, key: bytes, now: float) -> None:
-        """AAAA of a name was found: whoever says NXDOMAIN for its A says it of A alone."""
-        other = self._recall(key_of_a(key))
-        if other is not None and other.response.kind is NXDOMAIN and now < other.expires_at:
+        elif not is_a and response.kind is POSITIVE:
             self._exempt_zone_of(other.response)
+
+    def _watch(self, key: bytes) -> None:
+        if len(self.watched) >= MAX_WATCHED:
+            del self.watched[next(iter(self.watched))]
+        self.watched[key] = None
 
     def _exempt_zone_of(self, response: Response) -> None:
         if response.negative_ttl >= 0 and len(self._exempt) < MAX_EXEMPT:
@@ -78,3 +94,8 @@ class Pairs:
 def key_of_a(key: bytes) -> bytes:
     """The key of the A question that belongs to an AAAA question."""
     return key[:TYPE_AT] + A + key[TYPE_AT + 1 :]
+
+
+def key_of_aaaa(key: bytes) -> bytes:
+    """The key of the AAAA question that belongs to an A question."""
+    return key[:TYPE_AT] + AAAA + key[TYPE_AT + 1 :]

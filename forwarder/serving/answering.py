@@ -16,7 +16,7 @@ from forwarder.cache.answers import Answer, AnswerCache
 from forwarder.cache.denial import ADDRESS_TYPES, Denial, Denied, key_for
 from forwarder.cache.exact import ExactCache
 from forwarder.cache.failures import Failures
-from forwarder.cache.pairs import Pairs, key_of_a
+from forwarder.cache.pairs import Pairs, key_of_a, key_of_aaaa
 from forwarder.cache.pinned import PinnedNames
 from forwarder.errors import WireError
 from forwarder.observe.counters import ANSWERS, DENIAL, EXACT, HOSTS, PREFETCHES, kind_for
@@ -30,7 +30,7 @@ from forwarder.upstream.waiting import Timers, Waiting, step
 from forwarder.upstream.zones import NOBODY_CONFIGURED, Zone, Zones
 from forwarder.wire.edns import ExtendedError
 from forwarder.wire.message import CLASS_IN, RD, Qtype, Query, Rcode, is_truncated, parse_query, query_for_key
-from forwarder.wire.records import POSITIVE, Kind, Response, as_nodata
+from forwarder.wire.records import Kind, Response, as_nodata
 
 MARGIN = 1 / 18
 """The part of the deadline by which the asking ends before it, 0.1 s of 1.8: a failure must leave in time though the host be
@@ -40,6 +40,7 @@ FAILING_TAKES = 0.0002
 before the deadline."""
 A, AAAA = ADDRESS_TYPES
 NXDOMAIN = Kind.NXDOMAIN
+NO_ERROR, SYNTHESIZED = ExtendedError.NONE, ExtendedError.SYNTHESIZED
 HINFO = int(Qtype.HINFO)
 """What probes for loops ask for: clients hardly ever do."""
 OVERLOADED = Unanswered(ExtendedError.NO_REACHABLE_AUTHORITY, "too many questions in progress")
@@ -62,8 +63,9 @@ class Answering:
     """The recipe, with its ingredients."""
 
     __slots__ = (
-        "_admit", "_answers", "_coalescing", "_drops_aaaa", "_each", "_failures", "_in_progress", "_limits", "_longest",
-        "_probing", "_reply", "_responding", "_terms", "_timers", "_turn", "clock", "counts", "memory", "zones",
+        "_admit", "_answers", "_coalescing", "_denial", "_drops_aaaa", "_each", "_failures", "_in_progress", "_limits",
+        "_longest", "_probing", "_reply", "_responding", "_terms", "_timers", "_turn", "_watched", "clock", "counts", "memory",
+        "zones",
     )  # fmt: skip
 
     def __init__(
@@ -78,6 +80,7 @@ class Answering:
         self.zones = zones
         self.memory = memory
         self._answers = memory.answers.entries
+        self._watched, self._denial = memory.pairs.watched, memory.denial
         self._failures = memory.failures.entries
         self._coalescing = coalescing
         self._responding = responding
@@ -116,12 +119,12 @@ class Answering:
             response = responding.fitted(pinned, query, door, turn=memory.pinned.turn)
             responding.count(query, door, HOSTS, pinned.rcode, self.clock() - now)
             return response
-        if query.qtype == AAAA and self._drops_aaaa and self.zones.for_name(query.name).number in self._drops_aaaa:
+        if self._drops_aaaa and query.qtype == AAAA and self.zones.for_name(query.name).number in self._drops_aaaa:
             return responding.ruled(aaaa_dropped(query, self._terms.max_udp_size), query, door, now)
         answer = memory.answers.fresh(query.key, now)
-        source, error = ANSWERS, ExtendedError.NONE
-        if answer is None:
-            answer, source, error = self._denied(query, now), DENIAL, ExtendedError.SYNTHESIZED
+        source, error = ANSWERS, NO_ERROR
+        if answer is None and (query.qtype == AAAA or self._denial.suffixes):
+            answer, source, error = self._denied(query, now), DENIAL, SYNTHESIZED
         if answer is None:
             if query.qtype == HINFO and self._probing.has_come_back(query.name):
                 return responding.ruled(looped(query, self._terms.max_udp_size), query, door, now)
@@ -159,10 +162,12 @@ class Answering:
         if zone.is_down:
             until = self._until_when_down(first, until)
         outcome: Outcome = INTERRUPTED
+        says_more = False
         try:
             outcome = await zone.ask(query, until)
             if isinstance(outcome, Response):
-                if query.qtype == AAAA and outcome.kind is NXDOMAIN and await self._exists_for_a(query, until):
+                says_more = outcome.kind is NXDOMAIN or query.key in self._watched or self._denial.suffixes != ()
+                if outcome.kind is NXDOMAIN and query.qtype == AAAA and await self._exists_for_a(query, until):
                     outcome = as_nodata(outcome)
                 outcome = self.memory.answers.put(query.key, outcome, self._limits[zone.number], turn.now)
                 if query.key in self._failures:
@@ -177,7 +182,7 @@ class Answering:
                 self._reply(asker, outcome, turn.now)
             if first.other_half is not None:
                 first.other_half.resume(outcome)
-        if isinstance(outcome, Response):
+        if says_more and isinstance(outcome, Response):
             self._learn(query, outcome, zone)
 
     def ask_ahead(self, now: float) -> None:
@@ -237,12 +242,11 @@ class Answering:
 
     def _denied(self, query: Query, now: float) -> Answer | None:
         """NXDOMAIN that follows from what is known of another question."""
-        memory = self.memory
         if query.qtype == AAAA and query.key not in self._in_progress:
-            answer = memory.pairs.denied(query.key, now)
+            answer = self.memory.pairs.denied(query.key, now)
             if answer is not None:
                 return answer
-        return memory.denial.answer_to(query, now) if query.name.endswith(memory.denial.suffixes) else None
+        return self._denial.answer_to(query, now) if query.name.endswith(self._denial.suffixes) else None
 
     async def _exists_for_a(self, query: Query, until: float) -> bool:
         """Whether the name of an AAAA question exists by its A, which is waited for where it is in progress."""
@@ -264,20 +268,21 @@ class Answering:
 
     def _learn(self, query: Query, response: Response, zone: Zone) -> None:
         """What a response, just kept, says of other questions."""
-        memory, now = self.memory, self._turn.now
-        if query.qtype == A:
-            memory.pairs.learn_a(query.key, response, now)
-        elif query.qtype == AAAA and response.kind is POSITIVE:
-            memory.pairs.learn_aaaa(query.key, now)
-        if query.name.endswith(memory.denial.suffixes):
-            candidate = memory.denial.learn(query, response, self._limits[zone.number], now)
+        key, pairs, denial, now = query.key, self.memory.pairs, self._denial, self._turn.now
+        if key in pairs.watched:
+            pairs.learn_watched(key, response, now)
+        if response.kind is NXDOMAIN and query.qtype in ADDRESS_TYPES:
+            other = key_of_aaaa(key) if query.qtype == A else key_of_a(key)
+            pairs.learn_denied(key, response, now, is_other_asked=other in self._in_progress)
+        if query.name.endswith(denial.suffixes):
+            candidate = denial.learn(query, response, self._limits[zone.number], now)
             if candidate is not None:
                 self._ask_candidate(candidate, now)
 
     def _ask_candidate(self, candidate: bytes, now: float) -> None:
         """Ask whether a name exists at which may be cut, where the upstream's budget allows."""
         zone = self.zones.for_name(candidate)
-        if self.memory.denial.may_ask(candidate, now):
+        if self._denial.may_ask(candidate, now):
             for key in (key_for(candidate, A), key_for(candidate, AAAA)):
                 if self._coalescing.may_begin(key) and zone.may_ask_ahead(now):
                     self._ask_behind(query_for_key(key), now)
@@ -291,7 +296,7 @@ class Answering:
     def _ask_ahead(self, answer: Answer, now: float) -> None:
         """Ask for an answer's successor, once, where the upstream's budget allows."""
         if isinstance(answer, Denied):
-            candidate = self.memory.denial.to_renew(answer)
+            candidate = self._denial.to_renew(answer)
             if candidate is not None:
                 self._ask_candidate(candidate, now)
             return
