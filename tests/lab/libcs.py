@@ -57,12 +57,15 @@ def compiled_for_glibc(directory: Path) -> Path:
     return _compiled(directory / "getaddrinfo-glibc", needs_program("gcc"))
 
 
-def lookups(namespace: Namespace, client: Path, names: Sequence[str], *, processes: int = 1) -> list[Lookup]:
-    """Each process looks up its share of the names, one after the other; in the order of `names`."""
-    running = [
-        subprocess.Popen(namespace.command(str(client), "-"), stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
-        for _ in range(processes)
-    ]
+def lookups(
+    namespace: Namespace, client: Path, names: Sequence[str], *, processes: int = 1, before: Sequence[str] = ()
+) -> list[Lookup]:
+    """Each process looks up its share of the names, one after the other; in the order of `names`.
+
+    `before`: a program that changes where or how they run.
+    """
+    command = namespace.command(*before, str(client), "-")
+    running = [subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) for _ in range(processes)]
     with ThreadPoolExecutor(processes) as pool:
         shares = [names[number::processes] for number in range(processes)]
         outputs = pool.map(lambda process, share: process.communicate("\n".join(share) + "\n")[0], running, shares)
