@@ -19,7 +19,7 @@ table ip race {
     chain second { udp dport 53 ct original packets > 1 ct reply packets 0 counter name lost drop; }
 }
 """
-"""In the hooks behind which the kernel inserts entries (it does so last of all): of what leaves, and of what is for this host."""
+"""In the hooks at whose end the kernel inserts entries: of what leaves, and of what is for this host."""
 _SERVICE = """
 table ip services {{
     chain pods {{ type nat hook prerouting priority dstnat; jump translated; }}
@@ -60,7 +60,7 @@ def races_lost(namespace: Namespace) -> int:
 
 
 def translate_service(namespace: Namespace, service: str, server: str, *, pods: str) -> None:
-    """A service address of a cluster, as kube-proxy makes it: DNS to `service` goes to `server`; `pods` keep their addresses."""
+    """A service address, as kube-proxy makes it: DNS to `service` goes to `server`; `pods` (a prefix) keep their addresses."""
     _install(namespace, _SERVICE.format(service=service, server=server, pods=pods))
 
 

@@ -1,7 +1,8 @@
 """The network of a small cluster: nodes, each with a range of pod addresses, and a VXLAN between them as flannel makes it.
 
-Node number N has the pods of 10.42.N.0/24, the address 192.168.7.(N + 1) on the cable between the nodes, and `flannel.1`. Always
-holds: what flannel learns from its store (routes, neighbours, forwarding entries) is written down here, so nothing is flooded.
+Node number N has the pods of 10.42.N.0/24, the address 192.168.7.(N + 1) on the cable between the nodes, and `flannel.1`.
+Always holds: what flannel learns from its store (routes, neighbours, forwarding entries) is written down here, so nothing is
+flooded.
 """
 
 from collections.abc import Mapping
