@@ -1,13 +1,14 @@
 """S1: every lookup of a k3s pod takes 5 seconds, and nothing is broken.
 
 Two nodes joined by flannel's VXLAN. The cluster's DNS is a pod of the other node; pods ask it by its service address, which
-their own node translates. getaddrinfo sends A and AAAA from one socket, together: two first packets of one connection, for which
-the node makes two entries. The second cannot be inserted and its packet is dropped (`insert_failed`). Nobody is told: glibc waits
-5 s and asks again, musl 2.5 s, and musl once more for each name of its search path.
+their own node translates. getaddrinfo sends A and AAAA from one socket, together: two first packets of one connection, for
+which the node makes two entries. The second cannot be inserted and its packet is dropped (`insert_failed`). Nobody is told:
+glibc waits 5 s and asks again, musl 2.5 s, and musl once more for each name of its search path.
 
-With the daemon on the node no two queries leave one socket together, and what pods send to it is not tracked at all. The race is
-lost as surely as before, and nobody runs it: of 10,000 lookups with each libc, 2,000 of them of names that nobody asked before,
-none takes 100 ms. Once warm, a lookup through the whole search path takes as long as with unbound in the daemon's place.
+With the daemon on the node no two queries leave one socket together, and what pods send to it is not tracked at all. The race
+is lost as surely as before, and nobody runs it: of 10,000 lookups with each libc, 2,000 of them of names that nobody asked
+before, none takes 100 ms. Once warm, a lookup through the whole search path takes as long as with unbound in the daemon's
+place.
 """
 
 import os

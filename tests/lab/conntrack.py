@@ -44,6 +44,7 @@ table ip untracked {{
 def needs_conntrack() -> None:
     """For everything here."""
     needs_program("nft", package="nftables")
+    needs_program("conntrack")
     needs_program("sysctl", package="procps")
 
 
@@ -64,14 +65,15 @@ def translate_service(namespace: Namespace, service: str, server: str, *, pods: 
     _install(namespace, _SERVICE.format(service=service, server=server, pods=pods))
 
 
+def entries_for(namespace: Namespace, address: str) -> int:
+    """How many connections to this address or from it the kernel keeps track of."""
+    told = (namespace.feed("", "conntrack", "--dump", side, address) for side in ("--orig-dst", "--orig-src"))
+    return sum(len(lines.splitlines()) for lines in told)
+
+
 def leave_untracked(namespace: Namespace, *addresses: str) -> None:
     """NOTRACK for DNS to these addresses of the host and back from them."""
     _install(namespace, _UNTRACKED.format(addresses=f"{{ {', '.join(addresses)} }}"))
-
-
-def track_again(namespace: Namespace) -> None:
-    """Undo `leave_untracked`."""
-    namespace.feed("delete table ip untracked\n", "nft", "-f", "-")
 
 
 def _install(namespace: Namespace, rules: str) -> None:

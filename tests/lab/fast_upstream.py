@@ -2,9 +2,9 @@
 
     python -m tests.lab.fast_upstream HOST PORT TTL DELAY KNOWS
 
-DELAY is in seconds; KNOWS says whose answers it gives, `oracle` or `cluster`. Names of the oracle's kind `slow` take 0.3 s more.
-Prints a line when it listens. Always holds: over UDP and TCP alike it answers in the order of due times, keeps nothing of a query
-that is answered, and ends with its parent.
+DELAY is in seconds; KNOWS says whose answers it gives, `oracle` or `cluster`. Names of the oracle's kind `slow` take 0.3 s
+more. Prints a line when it listens. Always holds: over UDP and TCP alike it answers in the order of due times, keeps nothing
+of a query that is answered, and ends with its parent.
 """
 
 import heapq
