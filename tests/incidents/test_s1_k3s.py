@@ -24,7 +24,7 @@ import pytest
 
 from tests.lab.caching_unbound import CachingUnbound
 from tests.lab.cluster_dns import RESOLV_CONF, addresses_of
-from tests.lab.conntrack import leave_untracked, needs_conntrack, play_race, races_lost, translate_service
+from tests.lab.conntrack import entries_for, leave_untracked, needs_conntrack, play_race, races_lost, translate_service
 from tests.lab.daemon import Daemon
 from tests.lab.fast_upstream import FastUpstream
 from tests.lab.libcs import Lookup, ResolvingProcess, compiled_for_glibc, compiled_for_musl, lookups
@@ -117,6 +117,7 @@ def test_directly_they_stall_and_with_the_daemon_nobody_waits(k3s: K3s, libc: st
         assert wrong == []
         assert [one for one in found if one.milliseconds >= SLOW] == [], times(found)
         assert lost == 0
+        assert entries_for(k3s.node, DAEMON) == 0
         assert min(asked.values()) >= COLD / 2, "hardly anybody was asked: the scenario proves nothing"
         assert daemon.metric("forwarder_upstream_failures_total") == 0
 
