@@ -1,9 +1,10 @@
 """An upstream for load: a process of its own with plain sockets that answers as the oracle says, each answer a little late.
 
-    python -m tests.lab.fast_upstream HOST PORT TTL DELAY
+    python -m tests.lab.fast_upstream HOST PORT TTL DELAY KNOWS
 
-DELAY is in seconds; names of the kind `slow` take 0.3 s more. Prints a line when it listens. Always holds: over UDP and TCP
-alike it answers in the order of due times, keeps nothing of a query that is answered, and ends with its parent.
+DELAY is in seconds; KNOWS says whose answers it gives, `oracle` or `cluster`. Names of the oracle's kind `slow` take 0.3 s
+more. Prints a line when it listens. Always holds: over UDP and TCP alike it answers in the order of due times, keeps nothing
+of a query that is answered, and ends with its parent.
 """
 
 import heapq
@@ -18,14 +19,16 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
+from tests.lab import cluster_dns, oracle
 from tests.lab.namespaces import Namespace
-from tests.lab.oracle import HEADER_SIZE, kind_of, response_to
+from tests.lab.oracle import HEADER_SIZE, kind_of
 from tests.lab.ports import free_port
 from tests.lab.steady import RECEIVE_BUFFER, SO_RCVBUFFORCE
 
 PROJECT = Path(__file__).resolve().parents[2]
 SLOW = 0.3
 """Seconds that a `slow` name takes."""
+ORACLES = {"oracle": oracle.response_to, "cluster": cluster_dns.response_to}
 _BATCH = 64
 """Datagrams taken in one go, so that answers due are not kept waiting."""
 
@@ -34,12 +37,18 @@ class FastUpstream:
     """The process; ended and begun again on the same port as often as a test likes."""
 
     def __init__(
-        self, *, host: str = "127.0.0.1", ttl: int = 300, delay: float = 0.0, namespace: Namespace | None = None
+        self,
+        *,
+        host: str = "127.0.0.1",
+        ttl: int = 300,
+        delay: float = 0.0,
+        namespace: Namespace | None = None,
+        knows: str = "oracle",
     ) -> None:
         self.port = free_port(host) if namespace is None else 53
         self.address = f"{host}:{self.port}"
         command = ["setpriv", "--pdeathsig", "KILL", sys.executable, "-m", "tests.lab.fast_upstream"]
-        command += [host, str(self.port), str(ttl), str(delay)]
+        command += [host, str(self.port), str(ttl), str(delay), knows]
         self._command = command if namespace is None else namespace.command(*command)
         self._process: subprocess.Popen[bytes] | None = None
 
@@ -80,8 +89,9 @@ class FastUpstream:
 class _Server:
     """The loop of the process."""
 
-    def __init__(self, host: str, port: int, ttl: int, delay: float) -> None:
+    def __init__(self, host: str, port: int, ttl: int, delay: float, knows: str) -> None:
         self._ttl, self._delay = ttl, delay
+        self._response_to = ORACLES[knows]
         self._datagrams = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
         with suppress(PermissionError):
             self._datagrams.setsockopt(socket.SOL_SOCKET, SO_RCVBUFFORCE, RECEIVE_BUFFER)
@@ -116,7 +126,7 @@ class _Server:
 
     def _take(self, query: bytes, descriptor: int, peer: object) -> None:
         with suppress(ValueError, IndexError):
-            message = response_to(query, ttl=self._ttl, is_stream=descriptor != 0)
+            message = self._response_to(query, ttl=self._ttl, is_stream=descriptor != 0)
             late = self._delay + (SLOW if kind_of(query[HEADER_SIZE:]) == b"slow" else 0.0)
             self._number += 1
             if late:
@@ -164,8 +174,8 @@ class _Server:
 
 def main() -> None:
     """The program."""
-    host, port, ttl, delay = sys.argv[1:]
-    server = _Server(host, int(port), int(ttl), float(delay))
+    host, port, ttl, delay, knows = sys.argv[1:]
+    server = _Server(host, int(port), int(ttl), float(delay), knows)
     sys.stdout.write("listens\n")
     sys.stdout.flush()
     server.run()

@@ -1,5 +1,6 @@
 /* getaddrinfo calls with a clock: prints for each the milliseconds it took, then the addresses, or "error" and what it said.
-   Usage: getaddrinfo NAME [4|6], or getaddrinfo - for names from standard input, one after the other in one process.
+   Usage: getaddrinfo NAME [4|6], or getaddrinfo - for names from standard input, one after the other in one process; an empty
+   line there asks for what was not written out yet.
    Linked against musl by the tests, to be the second kind of client beside glibc; and against glibc, for many lookups. */
 #include <arpa/inet.h>
 #include <netdb.h>
@@ -46,7 +47,10 @@ int main(int argc, char **argv)
     }
     while (fgets(name, sizeof name, stdin)) {
         name[strcspn(name, "\n")] = 0;
-        look_up(name, AF_UNSPEC);
+        if (*name)
+            look_up(name, AF_UNSPEC);
+        else
+            fflush(stdout);
     }
     return 0;
 }

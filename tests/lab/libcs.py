@@ -10,6 +10,8 @@ from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
+from types import TracebackType
+from typing import Self
 
 from tests.lab.namespaces import Namespace
 from tests.lab.needs import needs_musl, needs_program
@@ -57,18 +59,44 @@ def compiled_for_glibc(directory: Path) -> Path:
     return _compiled(directory / "getaddrinfo-glibc", needs_program("gcc"))
 
 
-def lookups(namespace: Namespace, client: Path, names: Sequence[str], *, processes: int = 1) -> list[Lookup]:
-    """Each process looks up its share of the names, one after the other; in the order of `names`."""
-    running = [
-        subprocess.Popen(namespace.command(str(client), "-"), stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
-        for _ in range(processes)
-    ]
+def lookups(
+    namespace: Namespace, client: Path, names: Sequence[str], *, processes: int = 1, before: Sequence[str] = ()
+) -> list[Lookup]:
+    """Each process looks up its share of the names, one after the other; in the order of `names`.
+
+    `before`: a program that changes where or how they run.
+    """
+    command = namespace.command(*before, str(client), "-")
+    running = [subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) for _ in range(processes)]
     with ThreadPoolExecutor(processes) as pool:
         shares = [names[number::processes] for number in range(processes)]
         outputs = pool.map(lambda process, share: process.communicate("\n".join(share) + "\n")[0], running, shares)
         told = [[_lookup(line) for line in output.splitlines()] for output in outputs]
     assert [len(share) for share in told] == [len(share) for share in shares]
     return [told[number % processes][number // processes] for number in range(len(names))]
+
+
+class ResolvingProcess:
+    """One process that looks names up whenever it is told to, from the `with` on. `before`: as in `lookups`."""
+
+    def __init__(self, namespace: Namespace, client: Path, *, before: Sequence[str] = ()) -> None:
+        self._command = namespace.command(*before, str(client), "-")
+
+    def __enter__(self) -> Self:
+        self._process = subprocess.Popen(self._command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None) -> None:
+        self._process.kill()
+        self._process.communicate()
+
+    def look_up(self, names: Sequence[str]) -> list[Lookup]:
+        """All of them, one after the other."""
+        assert self._process.stdin is not None
+        assert self._process.stdout is not None
+        self._process.stdin.write("\n".join(names) + "\n\n")
+        self._process.stdin.flush()
+        return [_lookup(self._process.stdout.readline()) for _ in names]
 
 
 def _compiled(program: Path, compiler: str, *options: str) -> Path:

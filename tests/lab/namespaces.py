@@ -37,11 +37,36 @@ class Namespace:
     def add_address(self, address: str, *, interface: str = "lo") -> None:
         """An address with its prefix length; IPv6 without duplicate detection, which would take a second."""
         nodad = ["nodad"] if ":" in address else []
-        _ip("-n", self.name, "addr", "add", address, "dev", interface, *nodad)
+        self.ip("addr", "add", address, "dev", interface, *nodad)
 
     def add_route(self, destination: str, *, via: str) -> None:
         """A route over a neighbour."""
-        _ip("-n", self.name, "route", "add", destination, "via", via)
+        self.ip("route", "add", destination, "via", via)
+
+    def add_bridge(self, name: str) -> None:
+        """A bridge, up, without ports."""
+        self.ip("link", "add", name, "type", "bridge", "forward_delay", "0")
+        self.ip("link", "set", name, "up")
+
+    def add_port(self, bridge: str, interface: str) -> None:
+        """An interface that becomes a port of a bridge."""
+        self.ip("link", "set", interface, "master", bridge)
+
+    def ip(self, *arguments: str) -> None:
+        """`ip` with these arguments, inside."""
+        _ip("-n", self.name, *arguments)
+
+    def set_kernel(self, setting: str, value: int) -> None:
+        """A setting of the kernel (sysctl(8)), of those that every namespace has for itself."""
+        self.feed("", "sysctl", "-q", "-w", f"{setting}={value}")
+
+    def feed(self, text: str, *command: str) -> str:
+        """Run a program inside that reads this text and must succeed; what it printed."""
+        done = subprocess.run(self.command(*command), input=text, capture_output=True, text=True, timeout=30, check=False)
+        if done.returncode != 0:
+            msg = f"{' '.join(command)}: {done.stderr.strip()}"
+            raise OSError(msg)
+        return done.stdout
 
     def write_resolv_conf(self, text: str) -> None:
         """What /etc/resolv.conf is for programs inside."""
@@ -89,18 +114,21 @@ class Network:
         namespace = Namespace(f"fwd-{self._mark}-{role}")
         _ip("netns", "add", namespace.name)
         self._namespaces.append(namespace)
-        _ip("-n", namespace.name, "link", "set", "lo", "up")
+        namespace.ip("link", "set", "lo", "up")
         return namespace
 
-    def link(self, left: Namespace, left_addresses: Sequence[str], right: Namespace, right_addresses: Sequence[str]) -> None:
-        """A cable (veth pair) between two namespaces, with addresses (`10.42.2.1/24`) at either end."""
+    def link(
+        self, left: Namespace, left_addresses: Sequence[str], right: Namespace, right_addresses: Sequence[str]
+    ) -> tuple[str, str]:
+        """A cable (veth pair) between two namespaces, with addresses (`10.42.2.1/24`) at either end; the ends' names."""
         self._links += 1
-        ends = [f"v{self._mark}{self._links}{side}" for side in "lr"]
+        ends = (f"v{self._mark}{self._links}l", f"v{self._mark}{self._links}r")
         _ip("link", "add", ends[0], "netns", left.name, "type", "veth", "peer", "name", ends[1], "netns", right.name)
         for end, namespace, addresses in zip(ends, (left, right), (left_addresses, right_addresses), strict=True):
             for address in addresses:
                 namespace.add_address(address, interface=end)
-            _ip("-n", namespace.name, "link", "set", end, "up")
+            namespace.ip("link", "set", end, "up")
+        return ends
 
 
 def _ip(*arguments: str) -> None:

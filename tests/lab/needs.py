@@ -47,6 +47,12 @@ def needs_musl() -> str:
     return needs_program("musl-gcc", package="musl-tools")
 
 
+def needs_filtered_bridges() -> None:
+    """For bridged traffic that passes the host's firewall (`bridge-nf-call-iptables`)."""
+    if not Path("/proc/sys/net/bridge/bridge-nf-call-iptables").exists():
+        _lacking("needs br_netfilter in the kernel: modprobe br_netfilter")
+
+
 def needs_address(address: str) -> None:
     """For an address of this machine that not every machine has (`::1` where IPv6 is off)."""
     table = Path("/proc/net/if_inet6")

@@ -19,8 +19,9 @@ HEADER_SIZE = 12
 A, AAAA, SOA, OPT = 1, 28, 6, 41
 MANY = 120
 """A records of a `many` name: 1.9 KiB."""
-_RECORD = struct.Struct("!2sHHIH")
-_OPT_RECORD = b"\x00\x00\x29\x04\xd0\x00\x00\x00\x00\x00\x00"
+RECORD = struct.Struct("!2sHHIH")
+"""Owner (a pointer), type, class, TTL and length of RDATA."""
+OPT_RECORD = b"\x00\x00\x29\x04\xd0\x00\x00\x00\x00\x00\x00"
 _KINDS = frozenset((b"good", b"slow", b"four", b"many", b"empty"))
 _PLAIN = 512
 """Octets of a datagram for who sends no OPT."""
@@ -55,15 +56,15 @@ def response_to(query: bytes, *, ttl: int, has_opt: bool | None = None, is_strea
     end = question_end(query)
     name, qtype = query[HEADER_SIZE : end - 4], int.from_bytes(query[end - 4 : end - 2], "big")
     kind = kind_of(name)
-    records = [_RECORD.pack(b"\xc0\x0c", qtype, 1, ttl, len(rdata)) + rdata for rdata in _addresses(name, kind, qtype)]
+    records = [RECORD.pack(b"\xc0\x0c", qtype, 1, ttl, len(rdata)) + rdata for rdata in _addresses(name, kind, qtype)]
     authority = b""
     if not records:
         zone = struct.pack("!H", 0xC000 | HEADER_SIZE + (1 + name[0] if name[0] else 0))
-        authority = _RECORD.pack(zone, SOA, 1, ttl, 22) + b"\0\0" + struct.pack("!5I", 1, 3600, 600, 86400, ttl)
+        authority = RECORD.pack(zone, SOA, 1, ttl, 22) + b"\0\0" + struct.pack("!5I", 1, 3600, 600, 86400, ttl)
     if has_opt is None:
         has_opt = query[10:12] != b"\0\0"
     flags = 0x8080 | query[2] << 8 & 0x0100 | (0 if kind in _KINDS else dns.rcode.NXDOMAIN)
-    opt = _OPT_RECORD if has_opt else b""
+    opt = OPT_RECORD if has_opt else b""
     body = query[HEADER_SIZE:end] + b"".join(records) + authority + opt
     counts = [1, len(records), bool(authority), has_opt]
     size = int.from_bytes(query[end + 3 : end + 5], "big") if has_opt else _PLAIN
