@@ -13,8 +13,8 @@ In the worker (`worker`), a datagram comes in by a door:
     cache.exact          whether these very octets were answered within the second: then the response is written over the
                          query, behind its ID, and leaves. Nothing was parsed.
     serving.answering    THE RECIPE takes all others: `wire.message` parses, `serving.policy` answers what is not for a
-                         forwarder, `cache.pinned` what the operator pinned, `cache.answers` what is known; `wire.fitting` makes
-                         it fit the client, `wire.edns` says why not, and the exact cache learns it. Still one call stack,
+                         forwarder, `cache.pinned` what the operator pinned, `cache.answers` what is known, `cache.pairs` and
+                         `cache.denial` what follows from that not to exist; `wire.fitting` makes it fit the client, `wire.edns` says why not, and the exact cache learns it. Still one call stack,
                          nothing awaited.
     serving.coalescing   a question that memory cannot answer is in progress once, however many ask it
     serving.patience     says how long a client waits whose question has a stale answer, or failed before (`cache.failures`)
@@ -31,7 +31,8 @@ In the worker (`worker`), a datagram comes in by a door:
                          exchange (`upstream.exchanging`) is stepped on in the same call
     wire.records         reads it: `wire.walking` finds its records, `wire.names` their names, `wire.scrubbing` keeps what
                          answers the question
-    cache.answers        keeps it for as long as `cache.lifetime` says, within a budget (`cache.bounded`)
+    cache.answers        keeps it for as long as `cache.lifetime` says, within a budget (`cache.bounded`); `cache.pairs` and
+                         `cache.denial` learn from it
     serving.responding   fits it to each who asked, says why where it is stale or a failure, and counts it
     serving.udp          sends it to them, when the turn ends (`upstream.turn`)
 

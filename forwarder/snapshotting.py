@@ -28,13 +28,19 @@ class Snapshots:
     """The answers cache of this worker, and the memory in which it is handed over."""
 
     def __init__(
-        self, memory: int, answers: AnswerCache, zones: Mapping[bytes, Conditions], clock: Callable[[], float]
+        self,
+        memory: int,
+        answers: AnswerCache,
+        zones: Mapping[bytes, Conditions],
+        clock: Callable[[], float],
+        on_read: Callable[[], None],
     ) -> None:
-        """`memory` is a descriptor, -1 for none; `clock` is that of the answers (CLOCK_BOOTTIME)."""
+        """`memory` is a descriptor, -1 for none; `clock` is that of the answers (CLOCK_BOOTTIME); `on_read`: they are back."""
         self._memory = memory
         self._answers = answers
         self._zones = zones
         self._clock = clock
+        self._on_read = on_read
         self._restored = 0
         self._problem = ""
         self._reading: Iterator[None] = iter(())
@@ -88,6 +94,7 @@ class Snapshots:
             position += taken
             self._restored = restoring.restored
             yield
+        self._on_read()
 
     async def _write_after(self, former: asyncio.Task[None] | None, to_supervisor: socket.socket) -> None:
         if former is not None:

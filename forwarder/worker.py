@@ -94,7 +94,8 @@ class Worker:
         self._trust = {ca_file: context_for(_content(memory)) for ca_file, memory in begin.authorities.items()}
         zones = self._zones_for(begin.upstreams)
         terms = terms_for(self._config)
-        self.snapshots = Snapshots(begin.snapshot, self._memory.answers, _conditions_for(self._config, terms.limits), clock)
+        conditions = _conditions_for(self._config, terms.limits)
+        self.snapshots = Snapshots(begin.snapshot, self._memory.answers, conditions, clock, self._deny_in_search_path)
         responding = Responding(terms, self._counts, turn)
         self._answering = Answering(self._memory, self._coalescing, zones, responding, self._probing, self._network.timers)
         self.pin(begin.pinned)
@@ -160,7 +161,9 @@ class Worker:
         cluster_domain = None if config.cluster_domain is None else name_from_text(config.cluster_domain)
         zones = (name_from_text(zone.zone) for zone in config.zones)
         if config.search.nxdomain_cut:
-            self._memory.denial.search_in(cluster_domain, map(name_from_text, domains), (*zones, *self._memory.pinned.names))
+            denial, now = self._memory.denial, self._network.turn.clock()
+            denial.search_in(cluster_domain, map(name_from_text, domains), (*zones, *self._memory.pinned.names))
+            denial.learn_found(self._memory.answers.found(now), now)
 
     def _zones_for(self, upstreams: link.Upstreams) -> Zones:
         """The zones as configured, each with its upstreams; one server over one transport is one in all of them."""

@@ -112,6 +112,13 @@ class TestFresh:
         assert response_at(answers, NOW + 60) is later
         assert len(answers) == 1
 
+    def test_the_names_found_are_those_of_fresh_answers_that_deny_nothing(self, answers: AnswerCache) -> None:
+        assert list(answers.found(NOW)) == []
+        answers.put(NAME + b"\0\1\0\1\0", positive(), LIMITS, NOW)
+        answers.put(b"\4gone\0" + b"\0\1\0\1\0", nxdomain(), LIMITS, NOW)
+        assert list(answers.found(NOW)) == [NAME]
+        assert list(answers.found(NOW + 1e6)) == []
+
     def test_forgotten_is_forgotten(self, answers: AnswerCache) -> None:
         answers.put(b"key", positive(), LIMITS, NOW)
         answers.clear()

@@ -329,6 +329,12 @@ class TestEnding:
         search.denial.forget(name(suffix))
         assert (search.denied("new.com.svc.cluster.local. A") is None) is goes
 
+    def test_what_the_answers_cache_knows_prevents_it(self) -> None:
+        search = Search()
+        search.denial.learn_found([name("web.com.svc.cluster.local"), name("example.net")], NOW)
+        search.hear("one.com.svc.cluster.local. A")
+        assert search.hear("two.com.svc.cluster.local. A") == ""
+
     def test_other_domains_begin_anew(self) -> None:
         search = Search()
         search.cut()

@@ -36,7 +36,12 @@ class Half:
         for end in (self.supervisor, self.link):
             end.setblocking(False)
         Half.made.append(self)
-        self.snapshots = Snapshots(memory, self.answers, ROOT_ALONE, lambda: self.now)
+        self.snapshots = Snapshots(memory, self.answers, ROOT_ALONE, lambda: self.now, self.was_read)
+        self.times_read = 0
+
+    def was_read(self) -> None:
+        """All that there was is back."""
+        self.times_read += 1
 
     async def report(self) -> link.Report:
         async with asyncio.timeout(SECONDS):
@@ -80,6 +85,7 @@ def test_what_one_worker_wrote_another_reads(seconds: float) -> None:
         assert os.fstat(memory).st_size == size
         successor = Half(memory)
         assert await successor.read(size, seconds) == link.SnapshotRead(MANY, "")
+        assert successor.times_read == 1
         assert [answer.key for answer in successor.answers.kept()] == [key_of(f"n{number}.test.") for number in range(MANY)]
         assert successor.answers.fresh(key_of("n0.test."), NOW + 290) is not None
         assert successor.answers.fresh(key_of("n0.test."), NOW + 301) is None

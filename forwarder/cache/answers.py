@@ -8,8 +8,11 @@ Always holds: a response of TTL 0 or of a failure is never kept, and the first e
 never stale; half an answer replaces nothing usable, fresh or stale; entries stay within the byte budget.
 """
 
+from collections.abc import Iterator
+
 from forwarder.cache.bounded import Bounded, Entry
 from forwarder.cache.lifetime import Limits, lifetime_for, stale_lifetime_for
+from forwarder.wire.message import KEY_BEHIND_NAME, Rcode
 from forwarder.wire.records import POSITIVE, Kind, Response, with_ttls_capped
 
 DANGLING, FAILURE = Kind.DANGLING, Kind.FAILURE
@@ -106,6 +109,12 @@ class AnswerCache:
         elif (known := self._recall(key)) is not None:
             self._entries.remove(known)
         return response
+
+    def found(self, now: float) -> Iterator[bytes]:
+        """The names, lower-cased wire form, of which a fresh answer says that they exist; some more than once."""
+        for key, answer in self.entries.items():
+            if answer.response.rcode == Rcode.NOERROR and now < answer.expires_at:
+                yield key[:-KEY_BEHIND_NAME]
 
     def kept(self) -> list[Answer]:
         """Everything known, whether it is still of use or not, the oldest first."""

@@ -19,7 +19,7 @@ import msgspec
 from forwarder.cache.answers import Answer
 from forwarder.cache.bounded import Bounded, Entry
 from forwarder.cache.lifetime import Limits, lifetime_for
-from forwarder.wire.message import CLASS_IN, Qtype, Query, Rcode
+from forwarder.wire.message import CLASS_IN, KEY_BEHIND_NAME, Qtype, Query, Rcode
 from forwarder.wire.names import ancestors, is_at_or_below
 from forwarder.wire.records import Kind, Response, denial, soa_of
 
@@ -38,8 +38,6 @@ ASK_AGAIN = 1.0
 """Seconds until a candidate is asked again about which no answer said anything."""
 PLAIN = 0
 """The last octet of a question's key where neither DO nor CD is set."""
-KEY_BEHIND_NAME = 5
-"""Octets of a key behind the name: QTYPE, QCLASS, DO and CD."""
 MAX_LATELY = 256
 """Questions remembered that were denied by one cut, so that those asked twice can be answered by the exact cache. Names that
 are asked once each must not fill it."""
@@ -94,7 +92,7 @@ class Denial:
     def search_in(self, cluster_domain: bytes | None, domains: Iterable[bytes], kept: Iterable[bytes]) -> None:
         """Cut inside these domains from now on, never at or above what is `kept`; what was known is forgotten.
 
-        All names in lower-cased wire form.
+        All names in lower-cased wire form. `learn_found` is to follow, with what the answers cache knows.
         """
         bases = dict.fromkeys(domains, 1)
         if cluster_domain is not None:
@@ -106,6 +104,12 @@ class Denial:
         self._kept = {above for name in (*bases, *inside, *special) for above in ancestors(name)}
         self._candidates.clear()
         self._on_change()
+
+    def learn_found(self, names: Iterable[bytes], now: float) -> None:
+        """These names are known to exist."""
+        for name in names:
+            if name.endswith(self.suffixes):
+                self._exists(name, now)
 
     def forget(self, suffix: bytes) -> None:
         """Forget the cuts that deny the name `suffix` or a name below it."""

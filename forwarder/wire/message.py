@@ -176,6 +176,10 @@ def _read_rest(
     return (has_edns, do, is_plain and not rcode, udp_size), rcode
 
 
+KEY_BEHIND_NAME = 5
+"""Octets of a question's key behind the name: QTYPE, QCLASS, one for DO and CD."""
+
+
 def query_for_key(key: bytes) -> Query:
     """A query of our own for the question that answers cache and coalescing know by this key."""
     do, cd = _FLAGS_OF_TAILS[key[-1:]]
