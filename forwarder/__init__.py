@@ -14,8 +14,8 @@ In the worker (`worker`), a datagram comes in by a door:
                          query, behind its ID, and leaves. Nothing was parsed.
     serving.answering    THE RECIPE takes all others: `wire.message` parses, `serving.policy` answers what is not for a
                          forwarder, `cache.pinned` what the operator pinned, `cache.answers` what is known, `cache.pairs` and
-                         `cache.denial` what follows from that not to exist; `wire.fitting` makes it fit the client, `wire.edns` says why not, and the exact cache learns it. Still one call stack,
-                         nothing awaited.
+                         `cache.denial` what follows from that not to exist; `wire.fitting` makes it fit the client,
+                         `wire.edns` says why not, and the exact cache learns it. Still one call stack, nothing awaited.
     serving.coalescing   a question that memory cannot answer is in progress once, however many ask it
     serving.patience     says how long a client waits whose question has a stale answer, or failed before (`cache.failures`)
     upstream.zones       the zone with the longest suffix asks the first of its upstreams (`upstream.servers`), for as long as
