@@ -6,6 +6,7 @@ The shell around what decides. Always holds: whatever is interrupted, what is kn
 import secrets
 import time
 from collections.abc import Callable
+from typing import Protocol
 
 from forwarder.lookup.glibc import Glibc
 from forwarder.lookup.ledger import End, Entry, Exchange, Ledger
@@ -15,7 +16,7 @@ from forwarder.lookup.questions import Query, Wanted, query_with_edns, refusal_f
 from forwarder.lookup.responses import answers_query, content_of, response_in
 from forwarder.lookup.result import AskedAgain, Result
 from forwarder.lookup.settings import Libc, Settings
-from forwarder.lookup.steps import Arrived, Await, Broken, Done, Event, Kind, Link, Send, TimeOut
+from forwarder.lookup.steps import Action, Arrived, Await, Broken, Event, Kind, Link, Send, TimeOut
 from forwarder.wire.message import OUR_UDP_SIZE
 
 REASONS_WITHIN = 2.0
@@ -35,7 +36,7 @@ def look_up(
         return result
     with Network(watch) as network:
         try:
-            _step(result, network)
+            walk(result, network, _identity)
         except KeyboardInterrupt:
             result.is_interrupted = True
         result.ended = time.monotonic()
@@ -52,13 +53,21 @@ def _identity() -> int:
     return secrets.randbelow(1 << 16)
 
 
-def _step(result: Result, network: Network) -> None:
-    """The resolver's actions, one after the other, until it has no more."""
+class Doing(Protocol):
+    """Whatever does actions."""
+
+    def do(self, action: Action) -> Event:
+        """The event that an action ends with."""
+        ...
+
+
+def walk(result: Result, network: Doing, identity: Callable[[], int]) -> None:
+    """The resolver's actions, one after the other, until it has no more; `identity` draws message IDs."""
     resolver: Glibc | Musl
     if result.settings.libc is Libc.MUSL:
-        resolver = Musl(result.settings, result.wanted, _identity)
+        resolver = Musl(result.settings, result.wanted, identity)
     else:
-        resolver = Glibc(result.settings, result.wanted, _identity, turn=_identity())
+        resolver = Glibc(result.settings, result.wanted, identity, turn=identity())
     steps = resolver.walk()
     event: Event | None = None
     while True:
@@ -66,12 +75,8 @@ def _step(result: Result, network: Network) -> None:
             action = next(steps) if event is None else steps.send(event)
         except StopIteration:
             break
-        before = time.monotonic()
-        if isinstance(action, Send):
-            result.ledger.did(action, before)
         event = network.do(action)
-        if isinstance(event, Done) and not isinstance(action, Send):
-            result.ledger.did(action, before)
+        result.ledger.did(action, event.now)
         result.ledger.saw(event)
     counted = {response.message for response in resolver.counted}
     result.answers = [

@@ -26,7 +26,8 @@ RCODES = (
 REASONS = (
     "other error", "unsupported DNSKEY algorithm", "unsupported DS digest type", "stale answer", "forged answer",
     "DNSSEC indeterminate", "DNSSEC bogus", "signature expired", "signature not yet valid", "DNSKEY missing", "RRSIGs missing",
-    "no zone key bit set", "NSEC missing", "cached error", "not ready", "blocked", "censored", "filtered", "prohibited", "stale NXDOMAIN answer",
+    "no zone key bit set", "NSEC missing", "cached error", "not ready", "blocked", "censored", "filtered", "prohibited",
+    "stale NXDOMAIN answer",
     "not authoritative", "not supported", "no reachable authority", "network error", "invalid data",
     "signature expired before valid", "too early", "unsupported NSEC3 iterations", "unable to conform to policy", "synthesised",
 )  # fmt: skip

@@ -57,12 +57,13 @@ def settings_for(text: str, libc: Libc, *, host_name: str = "", server: str | No
     """The settings in the text of a resolv.conf file.
 
     `server` stands in for the nameservers of the file. Where the file has no search list, glibc takes the domain of the
-    host's own name; musl has none then.
+    host's own name; musl has none then. One that is named twice is asked twice.
     """
     if libc is Libc.MUSL:
         text = "\n".join(line for line in text.split("\n") if len(line.encode()) <= MUSL_LONGEST_LINE)
     conf = resolv_conf.parsed(text)
-    nameservers = (server,) if server is not None else conf.nameservers or (LOOPBACK,)
+    written = tuple(address for line in text.split("\n") for address in resolv_conf.parsed(line).nameservers)
+    nameservers = (server,) if server is not None else written[: resolv_conf.MAX_NAMESERVERS] or (LOOPBACK,)
     domain = host_name.partition(".")[2]
     search = conf.search or ((domain,) if domain and libc is Libc.GLIBC else ())
     numbers = _numbers(conf.options, GLIBC_MOST if libc is Libc.GLIBC else MUSL_MOST)
