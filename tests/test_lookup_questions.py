@@ -33,7 +33,8 @@ class TestWanted:
 
     @pytest.mark.parametrize(
         ("name", "qtype", "said"),
-        [("192.0.2.1", None, "PTR"), ("192.0.2.1", "A", "PTR"), ("", None, "empty"), ("a..b", None, "empty"), ("x", "ABC", "no type"),
+        [("192.0.2.1", None, "PTR"), ("192.0.2.1", "A", "PTR"), ("", None, "empty"), ("a..b", None, "empty"),
+         ("x", "ABC", "no type"),
          ("x" * 64, None, "63"), ("b\u00fccher.test", None, "A-label")],
     )  # fmt: skip
     def test_what_cannot_be_asked(self, name: str, qtype: str | None, said: str) -> None:

@@ -72,5 +72,5 @@ class TestServer:
         "text", ["", "dns.test", "192.0.2.1:", "192.0.2.1:0", "192.0.2.1:65536", "[::1]x", "[::1", "192.0.2.1:\u0663"]
     )
     def test_all_else_is_said_to_be_wrong(self, text: str) -> None:
-        with pytest.raises(ValueError, match="ADDRESS|port"):
+        with pytest.raises(ValueError, match=r"ADDRESS|port"):
             server_from_text(text)

@@ -6,7 +6,7 @@ Pure: reads a `Result`. Always holds: it names a step that is in the ledger, and
 from dataclasses import dataclass
 
 from forwarder.lookup.ledger import End, Exchange, Wait
-from forwarder.lookup.questions import Query, type_text
+from forwarder.lookup.questions import AAAA, Query, type_text
 from forwarder.lookup.responses import rcode_text
 from forwarder.lookup.result import Result
 from forwarder.lookup.settings import Libc
@@ -87,16 +87,26 @@ def _about_wait(result: Result, wait: _Waited) -> str:
             "mend that answer where it comes from, or have the name answered on the node"
         )
     if any(one.end is End.ANSWERED for one in exchanges if one.query.name == name and one not in asked):
-        option = "set `options single-request-reopen`, or " if libc is Libc.GLIBC else ""
-        return (
-            f"{begin}, which answered the other half of the pair: either queries that leave one port together are lost on the "
-            f"way (conntrack: `conntrack -S`, insert_failed), or the server is silent on this type; {option}"
-            "ask a forwarder on the node, past conntrack"
-        )
+        return f"{begin}, which answered the other half of the pair{_about_half(result, wait)}"
     if any(one.end is End.ANSWERED for one in exchanges):
         why = "it answered other queries, so its own upstream for this name may be silent, or the query was lost"
         return f"{begin}; {why}{_known_reason(result, asked[0]) if asked else ''}"
     return f"{begin}, which answered nothing at all: see whether it runs, and whether a firewall lets its port pass both ways"
+
+
+def _about_half(result: Result, wait: _Waited) -> str:
+    """Why one of two was not answered: glibc's second attempt, in which it leaves alone, tells."""
+    libc = result.settings.libc
+    same = [one for one in result.ledger.exchanges if one.query in wait.queries]
+    option = "set `options single-request-reopen`, or " if libc is Libc.GLIBC else ""
+    mend = f"{option}ask a forwarder on the node, past conntrack"
+    lost = "of two queries that leave one port together one is lost on the way (conntrack: `conntrack -S`, insert_failed)"
+    if any(one.end is End.ANSWERED for one in same):
+        return f", and this one when it was asked again: {lost}; {mend}"
+    if libc is Libc.GLIBC and len(same) > 1:
+        no_aaaa = ", or set `options no-aaaa` where nobody needs IPv6" if wait.queries[0].qtype == AAAA else ""
+        return f", and not this one even when it left alone: the server, or its upstream, is silent on it; mend that{no_aaaa}"
+    return f": either {lost}, or the server is silent on this type; {mend}"
 
 
 def _told(one: Exchange) -> str:

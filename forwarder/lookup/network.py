@@ -32,7 +32,9 @@ def endpoint(server: str) -> tuple[socket.AddressFamily, tuple[object, ...]]:
     """`ADDRESS:PORT` as the socket module wants it; a scope (`%eth0`) becomes its number. Raises OSError for an unknown one."""
     host, _, port = server.rpartition(":")
     flags = socket.AI_NUMERICHOST | socket.AI_NUMERICSERV
-    family, _, _, _, address = socket.getaddrinfo(host.strip("[]"), port, flags=flags)[0]
+    family, _, _, _, address = socket.getaddrinfo(host.strip("[]").encode(), port, flags=flags)[
+        0
+    ]  # a str loads the IDNA tables
     return family, address
 
 
@@ -75,7 +77,8 @@ class Network:
         self._sockets.clear()
 
     def do(self, action: Action) -> Event:
-        """The event that an action ends with."""
+        """The event that an action ends with. Where that is no waiting, its time is that of the beginning."""
+        now = time.monotonic()
         if isinstance(action, Await):
             return self._await(action)
         if isinstance(action, Send):
@@ -84,7 +87,7 @@ class Network:
             for key in [key for key in self._sockets if key[0] == action.link.label]:
                 self._sockets.pop(key).socket.close()
             self._events = deque(event for event in self._events if event.link.label != action.link.label)
-        return Done(time.monotonic())
+        return Done(now)
 
     def _send(self, action: Send) -> None:
         link = action.link

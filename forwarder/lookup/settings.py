@@ -111,4 +111,4 @@ def server_from_text(text: str) -> str:
         raise ValueError(f"{text!a} is no ADDRESS or ADDRESS:PORT; names are not taken") from None
     if not (port.isascii() and port.isdigit() and 0 < int(port[:6]) <= MOST_PORT):
         raise ValueError(f"{text!a} has no port from 1 to {MOST_PORT}")
-    return f"[{address}]:{int(port)}" if address.version == 6 else f"{address}:{int(port)}"  # noqa: PLR2004 - IPv6
+    return f"[{address}]:{int(port)}" if address.version == 6 else f"{address}:{int(port)}"  # noqa: PLR2004 - the version of IPv6

@@ -11,7 +11,7 @@ from forwarder.lookup.ledger import End, Entry, Exchange, Remark, Wait
 from forwarder.lookup.questions import Query, Wanted, type_text
 from forwarder.lookup.responses import CNAME, Reason, rcode_text
 from forwarder.lookup.result import AskedAgain, Result
-from forwarder.lookup.settings import Libc, Settings
+from forwarder.lookup.settings import Settings
 from forwarder.wire.names import text_from_name
 
 MAX_DATA_SHOWN = 6
@@ -108,8 +108,6 @@ def ending(result: Result) -> str:
         silent = len(result.asked_again) - len(speaking)
         if silent:
             lines.append(f"  no reason given {'to any' if not speaking else f'to {silent} more'}")
-    if result.settings.libc is Libc.MUSL and any(one.transport == "tcp" for one in result.ledger.exchanges):
-        lines += ["", "musl before 1.2.4 knows no TCP: it takes what a truncated response holds."]
     return "\n".join((*lines, "", sentence_for(result)))
 
 
