@@ -80,5 +80,11 @@ def test_whatever_the_octets_of_any_type() -> None:
         assert shown.isprintable()
 
 
+def test_what_dnslib_reads_is_bounded() -> None:
+    rdata = b"\0\1\0" + b"\xff\0\x03\xf9" + b"x" * 1017
+    assert text(65, rdata).startswith("1 . ")
+    assert text(65, rdata + b"\xff\1\x08\0" + b"x" * 2048).startswith("\\# ")
+
+
 def test_much_is_cut() -> None:
     assert len(text(16, (b"\xff" + b"x" * 255) * 250)) < 1100
