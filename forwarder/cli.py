@@ -11,6 +11,8 @@ from typing import NoReturn
 
 from forwarder import config_file, supervisor, watching
 from forwarder.errors import ConfigError, ListenError
+from forwarder.lookup import command
+from forwarder.lookup.settings import Libc
 from forwarder.observe import metrics
 
 WELL, FAILED, WRONG = 0, 1, 2
@@ -20,26 +22,25 @@ RESOLV_CONF = "/etc/resolv.conf"
 HELP = """\
 usage: forwarder run [--config FILE] [--listen ADDR]... [--upstream ADDR]...
        forwarder check FILE
+       forwarder lookup NAME [TYPE] [--libc glibc|musl] [--resolv-conf FILE]
+                                    [--server ADDR] [--json]
        forwarder --help | --version
 
-A caching DNS forwarder for one node: answers from memory, or asks an upstream.
-
-  run      serve until SIGTERM or Ctrl-C
-  check    print the effective configuration, every default included, or
-           everything that is wrong with it
-
-Options of run, stronger than the configuration:
-  --config FILE       configuration in YAML; without it all is as by default,
+  run      serve until SIGTERM or Ctrl-C: a caching DNS forwarder for one node
+    --config FILE     configuration in YAML; without it all is as by default,
                       and the nameservers of /etc/resolv.conf are asked
-  --listen ADDR       listen here, UDP and TCP: 127.0.0.1:5300 (the default),
+    --listen ADDR     listen here, UDP and TCP: 127.0.0.1:5300 (the default),
                       [::1]:53; repeat it for more addresses
-  --upstream ADDR     ask this server: 192.0.2.53, [2001:db8::53]:53, or those
+    --upstream ADDR   ask this server: 192.0.2.53, [2001:db8::53]:53, or those
                       of a resolv.conf file: /etc/resolv.conf; repeatable
                       (over TLS, as the zone says: 192.0.2.53@dns.example)
+  check    print the effective configuration, every default included, or
+           everything that is wrong with it
+  lookup   look NAME up as programs do (glibc, /etc/resolv.conf by default):
+           each query, its answer, its time, and which step was slow or failed
 
-Exit status: 0 well, 1 what was asked for failed (an address is taken, say),
-2 the command line or the configuration is wrong.
-
+Exit status: 0 well, 1 what was asked for failed (an address is taken, no such
+name), 2 the command line or the configuration is wrong.
 Try:  dig @127.0.0.1 -p 5300 example.com
 """
 
@@ -53,6 +54,12 @@ class Arguments(argparse.Namespace):
     config: str | None
     listen: list[str]
     upstream: list[str]
+    name: str
+    type: str | None
+    libc: str
+    resolv_conf: str
+    server: str | None
+    json: bool
 
 
 class Parser(argparse.ArgumentParser):
@@ -92,6 +99,13 @@ def parser() -> Parser:
     run.add_argument("--upstream", action="append", default=[], metavar="ADDR")
     check = commands.add_parser("check", allow_abbrev=False, add_help=False)
     check.add_argument("file", metavar="FILE")
+    lookup = commands.add_parser("lookup", allow_abbrev=False, add_help=False)
+    lookup.add_argument("name", metavar="NAME")
+    lookup.add_argument("type", metavar="TYPE", nargs="?")
+    lookup.add_argument("--libc", choices=[*Libc], default=Libc.GLIBC)
+    lookup.add_argument("--resolv-conf", metavar="FILE", default=RESOLV_CONF)
+    lookup.add_argument("--server", metavar="ADDR")
+    lookup.add_argument("--json", action="store_true")
     return top
 
 
@@ -102,7 +116,9 @@ def _obeyed(arguments: Arguments) -> int:
         return _run(arguments)
     if arguments.command == "check":
         return _check(arguments.file)
-    supervisor.say("what shall it do? forwarder run, or forwarder check FILE (forwarder --help shows all there is)")
+    if arguments.command == "lookup":
+        return _lookup(arguments)
+    supervisor.say("what shall it do? forwarder run, check or lookup (forwarder --help shows all there is)")
     return WRONG
 
 
@@ -122,6 +138,12 @@ def _check(file: str) -> int:
     for warning in (*config_file.warnings_for(config), *supervisor.warnings_for(config, files)):
         supervisor.say(warning)
     return _shown(config_file.effective_text(config).rstrip("\n"))
+
+
+def _lookup(arguments: Arguments) -> int:
+    request = command.Request(arguments.name, arguments.type, arguments.libc, arguments.resolv_conf, arguments.server)
+    is_resolved = command.look_up_and_tell(request, supervisor.show, supervisor.say, in_json=arguments.json)
+    return WELL if is_resolved else FAILED
 
 
 def _shown(text: str) -> int:

@@ -49,6 +49,7 @@ ROOMS: Mapping[str, Room] = {
     "config_file": Room("config errors", "msgspec yaml"),
     "hosts": Room("errors link", "dnslib"),
     "node": Room("errors"),
+    "lookup": Room("node wire errors", "dnslib"),
     # The supervisor and its parts, the pages and the command line.
     "observe.metrics": Room("observe.counters errors", "prometheus_client"),
     "observe.pages": Room("observe.metrics observe.counters errors", "prometheus_client starlette uvicorn"),
@@ -59,7 +60,7 @@ ROOMS: Mapping[str, Room] = {
     "following": Room(f"watching config {LEAVES}"),
     "workers": Room(f"config {LEAVES}"),
     "supervisor": Room(f"sockets snapshot_file following watching workers config hosts node observe.pages {LEAVES}", "uvicorn"),
-    "cli": Room("supervisor watching config config_file observe.metrics observe.pages node errors"),
+    "cli": Room("supervisor watching config config_file lookup observe.metrics observe.pages node errors"),
     "__main__": Room("cli"),
 }
 
@@ -69,7 +70,7 @@ IMPURE = frozenset(("asyncio", "logging", "random", "select", "selectors", "sock
 
 DATA_PLANE = ("worker", "collecting", "snapshotting", "serving", "cache", "upstream", "wire")
 NEVER_IN_DATA_PLANE = frozenset(("dnslib", "prometheus_client", "rich", "starlette", "uvicorn", "yaml"))
-ROOMS_NEVER_IN_DATA_PLANE = ("node", "observe.metrics", "observe.pages")
+ROOMS_NEVER_IN_DATA_PLANE = ("lookup", "node", "observe.metrics", "observe.pages")
 
 EMPTY_NAMES = frozenset(("base", "common", "helper", "helpers", "misc", "util", "utils"))
 EMPTY_CLASS_NAME = re.compile(r"Forwarder|Base([A-Z0-9].*)?|.*(Manager|Handler|Helper)")
