@@ -62,6 +62,16 @@ class TestAaaaIsDenied:
         kitchen.upstream.settle_one(0, answer("@ 0 IN A 192.0.2.1"))
         assert told(kitchen, AAAA).rcode() == NOERROR
 
+    def test_an_a_that_is_asked_again_is_waited_for_too(self) -> None:
+        kitchen = Kitchen()
+        kitchen.remember(A)
+        kitchen.pass_time(61)
+        kitchen.take(A, A)
+        kitchen.take(AAAA, AAAA)
+        kitchen.upstream.settle_one(1, GONE)
+        kitchen.upstream.settle_one(0, ONE)
+        assert told(kitchen, AAAA).rcode() == NOERROR
+
     def test_after_the_a_is_known(self) -> None:
         kitchen = Kitchen()
         kitchen.remember(A)

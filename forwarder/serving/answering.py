@@ -250,15 +250,15 @@ class Answering:
 
     async def _exists_for_a(self, query: Query, until: float) -> bool:
         """Whether the name of an AAAA question exists by its A, which is waited for where it is in progress."""
-        key = key_of_a(query.key)
-        first = self._in_progress.get(key)
-        if first is not None and key not in self._answers:
-            first.other_half = waiting = Waiting()
-            self._timers.watch(waiting, until)
-            outcome = await waiting
-            if isinstance(outcome, Answer | Response):
-                return (outcome.response if isinstance(outcome, Answer) else outcome).rcode == Rcode.NOERROR
-        return self.memory.pairs.exists_for_a(query.key, self._turn.now)
+        exists = self.memory.pairs.exists_for_a(query.key, self._turn.now)
+        first = self._in_progress.get(key_of_a(query.key))
+        if exists or first is None:
+            return exists
+        first.other_half = waiting = Waiting()
+        self._timers.watch(waiting, until)
+        outcome = await waiting
+        told = outcome.response if isinstance(outcome, Answer) else outcome
+        return isinstance(told, Response) and told.rcode == Rcode.NOERROR
 
     def _is_half_of_known(self, query: Query, now: float) -> bool:
         """Whether this is an AAAA question, and its name exists by its A, or may."""
