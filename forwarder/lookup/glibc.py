@@ -57,22 +57,22 @@ class Glibc:
     """One thread's resolver. `identity` draws a message ID; `turn` is where `options rotate` begins."""
 
     def __init__(self, settings: Settings, wanted: Wanted, identity: Callable[[], int], *, turn: int = 0) -> None:
-        self._settings = settings
+        self.settings = settings
         self._wanted = wanted
         self._identity = identity
         self._turn = turn
         reopen = "single-request-reopen" in settings.flags
-        self._latch = Latch(reopen or "single-request" in settings.flags, reopen)
+        self.latch = Latch(reopen or "single-request" in settings.flags, reopen)
         self._generations: dict[str, int] = {}
-        self._first_rcode = 0
+        self.first_rcode = 0
         """RCODE of the message that came last while none counted yet: glibc reads it from its buffer afterwards."""
-        self._fault = Fault.TIMED_OUT
+        self.fault = Fault.TIMED_OUT
         self.counted: list[Response] = []
         """What the caller of the libc is given in the end; empty when nothing."""
 
     def walk(self) -> Steps[None]:
         """All of the lookup (__res_context_search)."""
-        text, settings = self._wanted.text, self._settings
+        text, settings = self._wanted.text, self.settings
         dots = text.count(".")
         as_is = name_from_text(text)
         was_asked = searched = False
@@ -103,13 +103,13 @@ class Glibc:
             yield Note("a name of the search list is too long, or no name: a failure to glibc, nothing is asked")
             return Verdict.FAILED
         types = self._wanted.types
-        if self._wanted.is_pair and "no-aaaa" in self._settings.flags:
+        if self._wanted.is_pair and "no-aaaa" in self.settings.flags:
             types = types[:1]
         identities: list[int] = []
         while len(identities) < len(types):
             identities = list(dict.fromkeys((*identities, self._identity())))
-        queries = tuple(query_for(name, qtype, identities[number], self._settings) for number, qtype in enumerate(types))
-        self._first_rcode = 0
+        queries = tuple(query_for(name, qtype, identities[number], self.settings) for number, qtype in enumerate(types))
+        self.first_rcode = 0
         responses = yield from self._send(queries)
         for link in self._links():
             yield Close(link)
@@ -120,25 +120,25 @@ class Glibc:
             self.counted = responses
             return Verdict.FOUND
         rcode = first.rcode or last.rcode
-        if rcode in {Rcode.NOERROR, Rcode.NXDOMAIN} or rcode == self._first_rcode == Rcode.SERVFAIL:
+        if rcode in {Rcode.NOERROR, Rcode.NXDOMAIN} or rcode == self.first_rcode == Rcode.SERVFAIL:
             return Verdict.NOT_FOUND
         return Verdict.FAILED
 
     def _verdict_on_silence(self) -> Verdict:
-        if self._fault is Fault.ENDLESS:
+        if self.fault is Fault.ENDLESS:
             return Verdict.ENDLESS
-        if self._fault is Fault.REFUSED:
+        if self.fault is Fault.REFUSED:
             return Verdict.NOBODY_THERE
-        return Verdict.NOT_FOUND if self._first_rcode == Rcode.SERVFAIL else Verdict.FAILED
+        return Verdict.NOT_FOUND if self.first_rcode == Rcode.SERVFAIL else Verdict.FAILED
 
     def _send(self, queries: tuple[Query, ...]) -> Steps[list[Response]]:
         """The queries to one server after another (__res_context_send); the responses that count, none when it failed."""
-        servers = self._settings.nameservers
-        begin = self._turn if "rotate" in self._settings.flags else 0
+        servers = self.settings.nameservers
+        begin = self._turn if "rotate" in self.settings.flags else 0
         self._turn += 1
-        self._fault = Fault.REFUSED
-        over_tcp = "use-vc" in self._settings.flags
-        attempts = self._settings.attempts
+        self.fault = Fault.REFUSED
+        over_tcp = "use-vc" in self.settings.flags
+        attempts = self.settings.attempts
         while attempts > 0:
             attempts -= 1
             for number in ((begin + shift) % len(servers) for shift in range(len(servers))):
@@ -151,7 +151,7 @@ class Glibc:
                     yield Note("the response was truncated: glibc asks again over TCP")
                 over_tcp, attempts = True, 0
                 responses = yield from self._over_tcp(number, queries)
-                if responses or self._fault is Fault.ENDLESS:
+                if responses or self.fault is Fault.ENDLESS:
                     return responses
         return []
 
@@ -159,31 +159,31 @@ class Glibc:
         """One attempt at one server (send_dg), once more when it latches. None when a response was truncated."""
         seconds = self._seconds(number)
         while True:
-            link = self._link(number, Kind.CONNECTED)
-            begun = yield Send(link, queries[:1] if self._latch.single else queries)
+            link = self.link_to(number, Kind.CONNECTED)
+            begun = yield Send(link, queries[:1] if self.latch.single else queries)
             attempt = _Attempt(self, number, link, queries, begun.now + seconds)
             ending = yield from attempt.run()
             if ending is not _Ending.SILENT:
                 return None if ending is _Ending.TRUNCATED else attempt.good
-            self._fault = Fault.TIMED_OUT
+            self.fault = Fault.TIMED_OUT
             then = self._after_silence(number, is_half=bool(attempt.good))
             yield GiveUp(attempt.missing(), begun.now, (link.server,), then)
             if not attempt.good or then == GOES_ON_WITH_HALF:
                 return attempt.good
-            if self._latch.reopen:
+            if self.latch.reopen:
                 yield Close(attempt.link)
-                self._renew(number)
+                self.renew(number)
 
     def _after_silence(self, number: int, *, is_half: bool) -> str:
         """What follows a time-out; with one of two answered, the latch closes a step further."""
         if not is_half:
-            is_last = number == len(self._settings.nameservers) - 1
+            is_last = number == len(self.settings.nameservers) - 1
             return "goes on with the next server or attempt" if not is_last else "goes on with the next attempt, or fails"
-        if not self._latch.single:
-            self._latch.single = True
+        if not self.latch.single:
+            self.latch.single = True
             return "asks again, and from now on asks AAAA only once A is answered (single-request, for the life of the thread)"
-        if not self._latch.reopen:
-            self._latch.reopen = True
+        if not self.latch.reopen:
+            self.latch.reopen = True
             return "asks again, and from now on from a new port for AAAA (single-request-reopen, for the life of the thread)"
         return GOES_ON_WITH_HALF
 
@@ -191,7 +191,7 @@ class Glibc:
         """Both queries on one connection, a second one if the first is reset (send_vc)."""
         was_reset = False
         while True:
-            link = self._link(number, Kind.STREAM)
+            link = self.link_to(number, Kind.STREAM)
             begun = yield Send(link, queries)
             waiting = {query.identity: query for query in queries}
             good: list[Response] = []
@@ -202,7 +202,7 @@ class Glibc:
                     break
                 response = response_in(event.message)
                 if response is not None and not good:
-                    self._first_rcode = response.rcode
+                    self.first_rcode = response.rcode
                 if response is not None and response.identity in waiting:
                     del waiting[response.identity]
                     good.append(response)
@@ -211,35 +211,37 @@ class Glibc:
                 return good
             if isinstance(event, TimeOut):
                 yield GiveUp(tuple(waiting.values()), begun.now, (link.server,), "would wait on: it has no time-out over TCP")
-                self._fault = Fault.ENDLESS
+                self.fault = Fault.ENDLESS
                 return []
             yield Close(link)
-            self._renew(number)
+            self.renew(number)
             why = event.why if isinstance(event, Broken) else Break.GARBLED
             if why is Break.RESET and not was_reset:
                 was_reset = True
                 continue
-            self._fault = Fault.REFUSED if why is Break.NO_LISTENER else Fault.TIMED_OUT
+            self.fault = Fault.REFUSED if why is Break.NO_LISTENER else Fault.TIMED_OUT
             return []
 
     def _seconds(self, number: int) -> int:
         """How long server `number` (from 0) is waited for: later ones longer, shared out among all."""
-        seconds = self._settings.timeout << number
-        return max(seconds // len(self._settings.nameservers) if number else seconds, 1)
+        seconds = self.settings.timeout << number
+        return max(seconds // len(self.settings.nameservers) if number else seconds, 1)
 
-    def _link(self, number: int, kind: Kind) -> Link:
-        server = self._settings.nameservers[number]
+    def link_to(self, number: int, kind: Kind) -> Link:
+        """The socket to this server in use."""
+        server = self.settings.nameservers[number]
         generation = self._generations.setdefault(f"{number}", 0)
         return Link(f"{kind.name} {number} {generation}", kind, server)
 
     def _links(self) -> list[Link]:
         """The UDP links in use; the next name begins with new ones."""
-        links = [self._link(number, Kind.CONNECTED) for number in range(len(self._settings.nameservers))]
+        links = [self.link_to(number, Kind.CONNECTED) for number in range(len(self.settings.nameservers))]
         for number in range(len(links)):
-            self._renew(number)
+            self.renew(number)
         return links
 
-    def _renew(self, number: int) -> None:
+    def renew(self, number: int) -> None:
+        """The next link to this server is a new socket."""
         self._generations[f"{number}"] = self._generations.get(f"{number}", 0) + 1
 
 
@@ -262,7 +264,7 @@ class _Attempt:
         self.link = link
         self._queries = queries
         self._until = until
-        self._is_single = resolver._latch.single  # noqa: SLF001 - one resolver in two parts
+        self._is_single = resolver.latch.single
         self.good: list[Response] = []
         self.answered: list[Query] = []
 
@@ -281,9 +283,9 @@ class _Attempt:
             response = response_in(event.message) if isinstance(event, Arrived) else None
             if response is None:
                 return (yield from self._failed())
-            self._resolver._fault = Fault.TIMED_OUT  # noqa: SLF001 - one resolver in two parts
+            self._resolver.fault = Fault.TIMED_OUT
             if not self.answered or len(self._queries) == 1:
-                self._resolver._first_rcode = response.rcode  # noqa: SLF001 - as above
+                self._resolver.first_rcode = response.rcode
             query = next((query for query in missing if answers_query(response, query)), None)
             if query is None:
                 continue
@@ -293,7 +295,7 @@ class _Attempt:
 
     def _take(self, response: Response, query: Query) -> Steps[_Ending | None]:
         """What a response that matches leads to; None when more is waited for."""
-        latch, settings = self._resolver._latch, self._resolver._settings  # noqa: SLF001 - one resolver in two parts
+        latch, settings = self._resolver.latch, self._resolver.settings
         if response.rcode in BARE_ERRORS or response.is_lame:
             if "strict-error" not in settings.flags:
                 if self.answered:
@@ -313,14 +315,14 @@ class _Attempt:
         if latch.single:
             if latch.reopen:
                 yield Close(self.link)
-                self._resolver._renew(self._number)  # noqa: SLF001 - one resolver in two parts
-                self.link = self._resolver._link(self._number, Kind.CONNECTED)  # noqa: SLF001 - as above
+                self._resolver.renew(self._number)
+                self.link = self._resolver.link_to(self._number, Kind.CONNECTED)
             yield Send(self.link, self._queries[1:])
         return None
 
     def _failed(self) -> Steps[_Ending]:
         """The socket is closed, and nothing of this attempt counts."""
         yield Close(self.link)
-        self._resolver._renew(self._number)  # noqa: SLF001 - one resolver in two parts
+        self._resolver.renew(self._number)
         self.good = []
         return _Ending.ANSWERED
