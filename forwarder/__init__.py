@@ -33,7 +33,8 @@ In the worker (`worker`), a datagram comes in by a door:
                          answers the question
     cache.answers        keeps it for as long as `cache.lifetime` says, within a budget (`cache.bounded`); `cache.pairs` and
                          `cache.denial` learn from it
-    serving.responding   fits it to each who asked, says why where it is stale or a failure, and counts it
+    serving.responding   fits it to each who asked, says why where it is stale or a failure, and counts it; `serving.habits`
+                         sees who comes again after that
     serving.udp          sends it to them, when the turn ends (`upstream.turn`)
 
 The answers outlive a worker and the daemon in a file: `cache.snapshot` writes and reads them, `snapshotting` in the worker a

@@ -27,10 +27,11 @@ def spans() -> list[tuple[int, int]]:
             (row + counters.CONNECTIONS_IN_ROW, 1),
             (row + counters.LOOPED_IN_ROW, 1),
         ]
-    found.append((counters.CACHE_ENTRIES_AT, len(counters.CACHE_KINDS)))
+    found += [(counters.CACHE_ENTRIES_AT, len(counters.CACHE_KINDS)), (counters.CLIENT_REPEATS, len(counters.AFTER))]
     single = (
         counters.CACHE_BYTES, counters.CACHE_EVICTIONS, counters.COALESCED, counters.PREFETCHES, counters.DEADLINE_MISSED,
         counters.REFUSED_CLIENTS, counters.MALFORMED_QUERIES, counters.IN_PROGRESS, counters.TCP_CONNECTIONS,
+        counters.SPLIT_PAIRS,
     )  # fmt: skip
     return found + [(slot, 1) for slot in single]
 

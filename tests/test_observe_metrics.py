@@ -47,7 +47,7 @@ def test_every_family_of_the_contract_is_there_before_anything_happened(slots: m
     assert set(scraped.families) == {
         "forwarder_queries", "forwarder_responses", "forwarder_response_seconds",
         "forwarder_cache_entries", "forwarder_cache_bytes", "forwarder_cache_evictions", "forwarder_coalesced",
-            "forwarder_prefetches",
+            "forwarder_prefetches", "forwarder_split_pairs", "forwarder_client_repeats",
         "forwarder_upstream_queries", "forwarder_upstream_failures", "forwarder_upstream_seconds", "forwarder_upstream_up",
         "forwarder_upstream_connections", "forwarder_upstream_looped", "forwarder_mismatched_responses",
             "forwarder_deadline_missed",
@@ -155,6 +155,7 @@ def test_as_many_upstreams_as_rows_have_one_each(slots: memoryview) -> None:
         ("forwarder_cache_bytes", counters.CACHE_BYTES),
         ("forwarder_cache_evictions_total", counters.CACHE_EVICTIONS),
         ("forwarder_coalesced_total", counters.COALESCED),
+        ("forwarder_split_pairs_total", counters.SPLIT_PAIRS),
         ("forwarder_deadline_missed_total", counters.DEADLINE_MISSED),
         ("forwarder_refused_clients_total", counters.REFUSED_CLIENTS),
         ("forwarder_malformed_queries_total", counters.MALFORMED_QUERIES),
@@ -172,6 +173,12 @@ def test_cache_entries_by_kind(slots: memoryview) -> None:
         slots[counters.CACHE_ENTRIES_AT + number] = number + 1
     scraped = Scraped(slots)
     assert [scraped.value("forwarder_cache_entries", kind=kind) for kind in ("exact", "positive", "negative")] == [1, 2, 3]
+
+
+def test_client_repeats_by_what_went_before(slots: memoryview) -> None:
+    for number, after in enumerate(counters.AFTER):
+        slots[counters.CLIENT_REPEATS + number] = number + 1
+        assert Scraped(slots).value("forwarder_client_repeats_total", after=after) == number + 1
 
 
 def test_what_the_supervisor_knows(slots: memoryview) -> None:

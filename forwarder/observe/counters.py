@@ -53,6 +53,9 @@ FAILURE_REASONS = ("timeout", "network", "certificate", "malformed", "servfail",
 
 CACHE_KINDS = ("exact", "positive", "negative", "failure")
 
+AFTER = ("failure", "failure_musl", "lost_reply", "silence")
+"""What a client's query came again after; `serving.habits` knows them apart."""
+
 # The map, from its first slot to its last.
 HISTOGRAMS_AT = len(DOORS) * PER_DOOR
 HISTOGRAMS = tuple(HISTOGRAMS_AT + source * PER_HISTOGRAM for source in range(len(SOURCES)))
@@ -76,7 +79,9 @@ REFUSED_CLIENTS = DEADLINE_MISSED + 1
 MALFORMED_QUERIES = REFUSED_CLIENTS + 1
 IN_PROGRESS = MALFORMED_QUERIES + 1  # gauge
 TCP_CONNECTIONS = IN_PROGRESS + 1  # gauge
-SIZE = TCP_CONNECTIONS + 1
+SPLIT_PAIRS = TCP_CONNECTIONS + 1
+CLIENT_REPEATS = SPLIT_PAIRS + 1
+SIZE = CLIENT_REPEATS + len(AFTER)
 
 
 def door_row(transport: str, family: str) -> int:

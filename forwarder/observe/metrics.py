@@ -49,6 +49,7 @@ class Collector:
         figures = self._figures()
         yield from self._answers()
         yield from self._cache()
+        yield from self._waiting_clients()
         yield from self._upstream_traffic(figures)
         yield from self._upstream_state(figures)
         yield from self._daemon(figures)
@@ -102,6 +103,26 @@ class Collector:
         yield self._counter(
             "forwarder_prefetches", "Answers in use that were asked for again before they ended.", counters.PREFETCHES
         )
+
+    def _waiting_clients(self) -> Iterable[Metric]:
+        yield self._counter(
+            "forwarder_split_pairs",
+            "Names of which upstreams answered one of A and AAAA and not the other in time; asked directly, glibc waits 5 s for"
+            " it, and asks A and AAAA one after the other from then on.",
+            counters.SPLIT_PAIRS,
+        )
+        repeats = CounterMetricFamily(
+            "forwarder_client_repeats",
+            "Queries over UDP that came again from the same client and port with the same ID; failure: A, 5 s after it failed,"
+            " no AAAA between: an old glibc that waits 5 to 10 s on each failure since it once lost a response;"
+            " failure_musl: A, 2.5 s after it failed: musl, which waits 5 s on each failure;"
+            " lost_reply: A, 5 s after it failed, and AAAA too: a response was lost on the way to the client;"
+            " silence: any type, before we answered: the client waits for less than answering.deadline.",
+            labels=("after",),
+        )
+        for number, after in enumerate(counters.AFTER):
+            repeats.add_metric((after,), self._slots[counters.CLIENT_REPEATS + number])
+        yield repeats
 
     def _upstream_traffic(self, figures: Figures) -> Iterable[Metric]:
         queries = CounterMetricFamily(

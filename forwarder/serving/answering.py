@@ -63,9 +63,9 @@ class Answering:
     """The recipe, with its ingredients."""
 
     __slots__ = (
-        "_admit", "_answers", "_coalescing", "_denial", "_drops_aaaa", "_each", "_failures", "_in_progress", "_limits",
-        "_longest", "_probing", "_reply", "_responding", "_terms", "_timers", "_turn", "_watched", "clock", "counts", "memory",
-        "zones",
+        "_admit", "_answers", "_coalescing", "_denial", "_drops_aaaa", "_each", "_failures", "_habits", "_in_progress",
+        "_limits", "_longest", "_probing", "_reply", "_responding", "_terms", "_timers", "_turn", "_watched", "clock", "counts",
+        "memory", "zones",
     )  # fmt: skip
 
     def __init__(
@@ -84,6 +84,7 @@ class Answering:
         self._failures = memory.failures.entries
         self._coalescing = coalescing
         self._responding = responding
+        self._habits = responding.habits
         self._reply = responding.reply
         self._terms = responding.terms
         self._longest = self._terms.deadline * (1 - MARGIN)
@@ -151,6 +152,8 @@ class Answering:
                 step(self.after_asking(asker))
             elif first is None:
                 self._reply(asker, OVERLOADED, now)
+            else:
+                self._habits.joined(first, asker)
         else:
             self._ask_again(asker, now)
 
@@ -173,6 +176,8 @@ class Answering:
                 if query.key in self._failures:
                     self.memory.failures.forget(query.key)
             else:
+                if outcome.timed_out:
+                    self._habits.timed_out(first, self._answers)
                 outcome = self._remembered(query, outcome, zone)
         finally:
             self._coalescing.end(first)
@@ -208,6 +213,8 @@ class Answering:
             step(self.after_asking(asker))
         elif first is None:
             self._reply(asker, otherwise, now)
+        else:
+            self._habits.joined(first, asker)
 
     def _ask_again(self, asker: Asker, now: float) -> None:
         """A question that was answered or failed before: its client may be told that, at once or after a while."""

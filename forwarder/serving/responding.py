@@ -29,6 +29,7 @@ from forwarder.observe.counters import (
     kind_for,
 )
 from forwarder.serving.coalescing import Asker, Door
+from forwarder.serving.habits import Habits
 from forwarder.serving.patience import Known
 from forwarder.serving.policy import Ruling
 from forwarder.upstream.asking import Unanswered
@@ -75,12 +76,13 @@ class Terms:
 class Responding:
     """The way out."""
 
-    __slots__ = ("_took", "counts", "terms", "turn")
+    __slots__ = ("_took", "counts", "habits", "terms", "turn")
 
     def __init__(self, terms: Terms, counts: memoryview, turn: Turn) -> None:
         self.terms = terms
         self.counts = counts
         self.turn = turn
+        self.habits = Habits(counts)
         self._took = Durations(counts, HISTOGRAMS[UPSTREAM], turn.at_end).add
 
     def reply(self, asker: Asker, outcome: Outcome, now: float) -> None:
@@ -98,6 +100,7 @@ class Responding:
             self.count(query, door, STALE, outcome.response.rcode, elapsed)
             door.reply(asker.peer, self._stale(outcome, query, door))
         else:
+            self.habits.failed(asker)
             self.count(query, door, FAILURE, outcome.rcode, elapsed)
             error = ExtendedError.CACHED_ERROR if isinstance(outcome, Failure) else outcome.error
             door.reply(asker.peer, own_response(query, outcome.rcode, self.terms.max_udp_size, error, outcome.text))
