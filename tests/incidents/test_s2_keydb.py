@@ -1,0 +1,257 @@
+"""S2: KeyDB stops answering, because a name cannot be resolved.
+
+A thread of the database looks up `keydb-0.keydb` again and again and holds a lock meanwhile. Once a response to A or AAAA is
+lost on its way, glibc waits 5 s for it, and asks A and AAAA of everything one after the other from then on: the thread is
+latched, until its process ends. When the name then fails, a glibc without the mend of bug 30081 waits 5 s on each SERVFAIL, and
+again, for the response to an AAAA query that it never sent; and the database answers nobody.
+
+Two pods on a node, on the far side of it the DNS server, whose responses get lost where they arrive at the node. One pod asks
+the server itself, the other the daemon on the node: same clients, same names, same losses.
+"""
+
+import time
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from statistics import median
+from threading import Event
+from types import TracebackType
+from typing import Self
+
+import pytest
+
+from tests.lab.behaviours import answer, late, refusal, silent
+from tests.lab.daemon import Daemon
+from tests.lab.faults import by_type, in_rotation, told_by
+from tests.lab.libcs import Lookup, ResolvingProcess, compiled_for_glibc, compiled_for_musl
+from tests.lab.lossy import Lossy
+from tests.lab.namespaces import Namespace, Network
+from tests.lab.needs import needs_namespaces, needs_program
+from tests.lab.old_glibc import OldGlibc, Told
+from tests.lab.scripted import ScriptedUpstream
+
+SERVER, LISTEN, NODE, POD, DIRECT = "10.42.0.16", "169.254.20.10", "10.42.0.1", "10.42.2.87", "10.42.3.87"
+FIRST_SEARCHED = "default.svc.cluster.local"
+RESOLV_CONF = f"nameserver {{}}\nsearch {FIRST_SEARCHED} svc.cluster.local cluster.local\noptions ndots:5\n"
+NAME = "keydb-0.keydb"
+LIBC_WAITS = 5.0
+"""Seconds that either libc waits for what does not come; a lookup of less did not."""
+SOON = 0.005
+"""Seconds of a lookup that waits for nobody, busy machine or not: the median of many."""
+TIMES = 41
+"""How many."""
+
+
+@dataclass(frozen=True, slots=True)
+class Site:
+    """The node, its pods, and programs that look up names."""
+
+    pod: Namespace
+    """Asks the daemon."""
+    direct: Namespace
+    """Asks the server itself."""
+    node: Namespace
+    servers: Namespace
+    glibc: Path
+    musl: Path
+
+    @contextmanager
+    def server(self) -> Iterator[ScriptedUpstream]:
+        """The DNS server: what is not in its script does not exist."""
+        with self.servers.inside():
+            server = ScriptedUpstream(SERVER, 53)
+        server.default = answer(authority=[". 60 IN SOA ns. host. 1 3600 600 86400 60"], rcode="NXDOMAIN")
+        with server:
+            yield server
+
+    def daemon(self, zones: str = "{zone: .}", more: str = "") -> Daemon:
+        """The daemon on the node; the server is the upstream of all zones."""
+        listed = zones.replace("}", f", upstreams: ['{SERVER}']}}")
+        return Daemon(f"zones: [{listed}]\n{more}", hosts=(LISTEN,), namespace=self.node)
+
+
+@pytest.fixture(scope="module")
+def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
+    """Built once; each test brings its server and its daemon."""
+    needs_namespaces()
+    needs_program("nft", package="nftables")
+    needs_program("sysctl", package="procps")
+    directory = tmp_path_factory.mktemp("clients")
+    glibc, musl = compiled_for_glibc(directory), compiled_for_musl(directory)
+    with Network() as network:
+        pod, direct, node, servers = (network.namespace(role) for role in ("pod", "direct", "node", "servers"))
+        network.link(pod, [f"{POD}/24"], node, ["10.42.2.1/24"])
+        network.link(direct, [f"{DIRECT}/24"], node, ["10.42.3.1/24"])
+        network.link(node, [f"{NODE}/24"], servers, [f"{SERVER}/24"])
+        node.add_address(f"{LISTEN}/32")
+        assert node.run("sysctl", "-qw", "net.ipv4.ip_forward=1").returncode == 0
+        for namespace, gateway in ((pod, "10.42.2.1"), (direct, "10.42.3.1"), (servers, NODE)):
+            namespace.add_route("default", via=gateway)
+        pod.write_resolv_conf(RESOLV_CONF.format(LISTEN))
+        direct.write_resolv_conf(RESOLV_CONF.format(SERVER))
+        yield Site(pod, direct, node, servers, glibc, musl)
+
+
+def seconds_of(lookups: Sequence[Lookup]) -> list[float]:
+    """From the fastest to the slowest."""
+    return sorted(lookup.milliseconds / 1000 for lookup in lookups)
+
+
+# ------------------------------------------------------------------------------------------ the glibc of this machine
+
+PODS, DIRECTS = 25, 10
+"""Threads of each pod."""
+EVERY = 0.1
+"""Seconds from one lookup of a thread to the next."""
+PERCENT = 10
+"""Of a hundred responses on either way, so many get lost."""
+LOST = 1000
+"""Responses to the daemon that get lost."""
+SLOWLY = 0.3
+"""Seconds that an answer takes which shows the latch: AAAA comes that much later than A, or with it."""
+TOGETHER = 0.15
+
+
+class Threads:
+    """Each looks up a name of its own every tenth of a second, in a process that lives on."""
+
+    def __init__(self, namespace: Namespace, client: Path, count: int) -> None:
+        self._processes = [ResolvingProcess(namespace, client) for _ in range(count)]
+        self._pool = ThreadPoolExecutor(count)
+        self._asking: list[Future[list[Lookup]]] = []
+        self._is_over = Event()
+
+    def __enter__(self) -> Self:
+        for process in self._processes:
+            process.__enter__()
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None) -> None:
+        self._is_over.set()
+        self._pool.shutdown()
+        for process in self._processes:
+            process.__exit__(kind, error, traceback)
+
+    def begin(self, names: Sequence[str]) -> None:
+        """From now on, each its name."""
+        self._asking = [
+            self._pool.submit(self._again_and_again, *both) for both in zip(self._processes, names, strict=True)
+        ]  # fmt: skip
+
+    def end(self) -> list[Lookup]:
+        """What came of them all."""
+        self._is_over.set()
+        return [lookup for asking in self._asking for lookup in asking.result()]
+
+    def look_up(self, names: Sequence[str]) -> list[Lookup]:
+        """Once more, each its name."""
+        return list(self._pool.map(lambda process, name: process.look_up([name])[0], self._processes, names))
+
+    def _again_and_again(self, process: ResolvingProcess, name: str) -> list[Lookup]:
+        found = []
+        while not self._is_over.wait(EVERY):
+            found += process.look_up([name])
+        return found
+
+
+def latched(server: ScriptedUpstream, names: Sequence[str]) -> list[str]:
+    """Those of which AAAA was not asked together with A."""
+    gaps = {}
+    for name in names:
+        first = {qtype: server.asked(f"{name}.{FIRST_SEARCHED}.", qtype)[0].at for qtype in ("A", "AAAA")}
+        gaps[name] = abs(first["AAAA"] - first["A"])
+    print("AAAA comes after A by ms:", *(f"{gap * 1000:.1f}" for gap in gaps.values()))
+    return [name for name, gap in gaps.items() if gap > TOGETHER]
+
+
+def test_a_thousand_lost_replies_latch_nobody(site: Site) -> None:
+    """Asked directly, every thread is latched within seconds; through the daemon, of more threads, none is."""
+    names = [f"keydb-{number}.keydb" for number in range(PODS)]
+    slow = {way: [f"{way}-{name}" for name in names[:count]] for way, count in (("pod", PODS), ("direct", DIRECTS))}
+    with site.server() as server, site.daemon() as daemon:
+        for name in names:
+            server.on(f"{name}.{FIRST_SEARCHED}.", told_by(1, ttl=0))
+        for name in slow["pod"] + slow["direct"]:
+            server.on(f"{name}.{FIRST_SEARCHED}.", late(SLOWLY, told_by(1, ttl=0)))
+        with Threads(site.pod, site.glibc, PODS) as pods, Threads(site.direct, site.glibc, DIRECTS) as directs:
+            with Lossy(site.node, SERVER, NODE, PERCENT) as to_daemon, Lossy(site.node, SERVER, DIRECT, PERCENT) as to_direct:
+                pods.begin(names)
+                directs.begin(names[:DIRECTS])
+                until = time.monotonic() + 60
+                while to_daemon.lost() < LOST and time.monotonic() < until:
+                    time.sleep(0.1)
+                for name in names:
+                    server.on(f"{name}.{FIRST_SEARCHED}.", refusal("SERVFAIL"))
+                time.sleep(2.0)
+                lost = to_daemon.lost()
+                print(f"lost: {lost} on the way to the daemon, {to_direct.lost()} on the way to the other pod")
+            through, directly = seconds_of(pods.end()), seconds_of(directs.end())
+            pods.look_up(slow["pod"])
+            directs.look_up(slow["direct"])
+        for way, found in (("through the daemon", through), ("directly", directly)):
+            print(f"{way}: {len(found)} lookups, median {median(found) * 1000:.1f} ms, longest {found[-1]:.2f} s")
+        assert lost >= LOST
+        assert directly[-1] > LIBC_WAITS
+        assert len(latched(server, slow["direct"])) >= DIRECTS - 1, "asked directly, they are latched"
+        assert latched(server, slow["pod"]) == [], "through the daemon, none is"
+        assert through[-1] < LIBC_WAITS - 1
+        assert daemon.metric("forwarder_deadline_missed_total") == 0
+        assert daemon.metric("forwarder_client_repeats_total", after="failure") == 0
+        assert daemon.metric("forwarder_client_repeats_total", after="lost_reply") == 0
+
+
+# --------------------------------------------------------------------------------------------------------- an old glibc
+
+LAME = answer(flags=())
+"""No record, not authoritative, from a server that does not recurse: no response, says glibc."""
+
+
+class OldThread:
+    """A thread of an old glibc in a pod, with a name of its own, of which the server loses one response to AAAA."""
+
+    def __init__(self, site: Site, namespace: Namespace, server: ScriptedUpstream, nameserver: str) -> None:
+        self.latched_by = f"{nameserver}.keydb."
+        self.glibc = OldGlibc((nameserver, 53))
+        self._namespace = namespace
+        aaaa = in_rotation(silent, *[told_by(1)] * 100)
+        server.on(self.latched_by, by_type(a=told_by(1), aaaa=aaaa))
+
+    def look_up(self, name: str) -> Told:
+        """In its pod."""
+        with self._namespace.inside():
+            return self.glibc.look_up(name)
+
+
+def lame_and_failing(server: ScriptedUpstream) -> None:
+    """Names that the server does not answer as it should."""
+    server.on("*.failing.", refusal("SERVFAIL"))
+    server.on("*.lame.", LAME)
+
+
+def test_an_old_glibc_waits_for_what_it_did_not_ask(site: Site) -> None:
+    """One response lost, and each failure takes 10 s; through the daemon it is made good, and failures are told at once."""
+    with site.server() as server, site.daemon() as daemon, ThreadPoolExecutor(4) as pool:
+        lame_and_failing(server)
+        direct = OldThread(site, site.direct, server, SERVER)
+        through = OldThread(site, site.pod, server, LISTEN)
+        first = list(pool.map(lambda thread: thread.look_up(thread.latched_by), (direct, through)))
+        print(f"one response lost: directly {first[0].seconds:.2f} s, through the daemon {first[1].seconds:.2f} s")
+        assert first[0].seconds > LIBC_WAITS
+        assert direct.glibc.is_latched
+        assert first[1].seconds < LIBC_WAITS - 1
+        assert first[1].rcodes == ("NOERROR", "NOERROR")
+        failures = ("keydb-0.failing.", "keydb-0.lame.")
+        waits = pool.map(direct.look_up, failures)
+        told = [through.look_up(name).seconds for name in failures]
+        many = [through.look_up(name).seconds for name in failures for _ in range(TIMES)]
+        for name, directly, once in zip(failures, waits, told, strict=True):
+            print(f"{name} directly {directly.seconds:.2f} s, through the daemon {once * 1000:.1f} ms")
+            assert directly.seconds > 2 * LIBC_WAITS - 0.5
+            assert directly.has_failed
+            assert once < LIBC_WAITS - 1
+        print(f"again and again: median {median(many) * 1000:.1f} ms, longest {max(many) * 1000:.1f} ms")
+        assert max(many) < LIBC_WAITS - 1
+        assert not through.glibc.is_latched
+        assert daemon.metric("forwarder_client_repeats_total") == 0, "nobody who is well looks ill"
