@@ -67,6 +67,15 @@ def test_a_latched_glibc_waits_twice_for_each_name() -> None:
     assert repeats(client.counts) == {"failure": 2}
 
 
+def test_musl_asks_at_once_and_then_waits() -> None:
+    """What it does where the first failure took 400 ms, two seconds and a half being counted from its first query."""
+    client = Client()
+    for at in (0.0, 0.4, 0.401, 2.5, 2.501, 2.502):
+        client.asks("a.test. A", at)
+        client.asks("a.test. AAAA", at, identity=8)
+    assert repeats(client.counts) == {"failure_musl": 1}
+
+
 @pytest.mark.parametrize("aaaa_at", [-0.5, 0.0, 0.001, 1.7])
 def test_with_its_aaaa_a_response_was_lost(aaaa_at: float) -> None:
     client = Client()

@@ -20,7 +20,7 @@ two fall into one slot, the later one stays."""
 GLIBC_WAITS = (4.5, 5.5)
 """Seconds between two tries of glibc, whose timeout is 5 s unless resolv.conf says otherwise, on a host that may be busy."""
 MUSL_WAITS = (2.25, 2.75)
-"""The same for musl: half its timeout of 5 s."""
+"""The same for musl: half its timeout of 5 s. Less is no waiting."""
 PAIR_APART = 1.0
 """Seconds, with room to spare, from one half of a pair (A and AAAA of one name) to the other: they come together, or the second
 once the first was answered."""
@@ -43,7 +43,7 @@ class Habits:
         self._id = array("H", bytes(2 * SLOTS))
         """The ID of its last A query that failed."""
         self._seen_at = array("d", [LONG_AGO]) * SLOTS
-        """When that came."""
+        """When that came; the first of those that came at once."""
         self._aaaa_at = array("d", [LONG_AGO]) * SLOTS
         """When its last AAAA query came that failed."""
 
@@ -63,7 +63,9 @@ class Habits:
         seen_at = self._seen_at[slot]
         if query.id == self._id[slot]:
             waited = now - seen_at
-            if MUSL_WAITS[0] <= waited <= MUSL_WAITS[1]:
+            if waited < MUSL_WAITS[0]:
+                return  # the same try: told a failure, either libc asks once more at once, musl twice
+            if waited <= MUSL_WAITS[1]:
                 self._counts[AFTER_FAILURE_MUSL] += 1
             elif GLIBC_WAITS[0] <= waited <= GLIBC_WAITS[1]:
                 is_alone = self._aaaa_at[slot] < seen_at - PAIR_APART

@@ -255,3 +255,104 @@ def test_an_old_glibc_waits_for_what_it_did_not_ask(site: Site) -> None:
         assert max(many) < LIBC_WAITS - 1
         assert not through.glibc.is_latched
         assert daemon.metric("forwarder_client_repeats_total") == 0, "nobody who is well looks ill"
+
+
+def test_a_thread_that_was_latched_before_is_seen_and_freed(site: Site) -> None:
+    """It goes on waiting, through the daemon too, as long as the name fails; pinned, or told that there is none, it does not."""
+    with (
+        site.server() as server,
+        site.daemon("{zone: .}, {zone: lenient, on_failure: nxdomain}", f"hosts: {{records: {{'{NAME}': [192.0.2.10]}}}}") as daemon,
+        site.pod.inside(),
+        ThreadPoolExecutor(1) as pool,
+    ):
+        server.default = refusal("SERVFAIL")
+        threads = [OldGlibc((LISTEN, 53)) for _ in range(3)]
+        for thread in threads:
+            thread.is_latched = True
+        failing = pool.submit(in_pod, site, threads[0], "keydb-0.failing.")
+        pinned = [threads[1].look_up(f"{NAME}.") for _ in range(TIMES)]
+        lenient = [threads[2].look_up("keydb-0.lenient.") for _ in range(TIMES)]
+        waited = failing.result()
+        for what, told in (("pinned", pinned), ("on_failure: nxdomain", lenient)):
+            print(f"{what}: median {median(one.seconds for one in told) * 1000:.1f} ms, longest {max(one.seconds for one in told):.2f} s")
+        print(f"failing: {waited.seconds:.2f} s")
+        assert waited.seconds > 2 * LIBC_WAITS - 0.5
+        assert {one.rcodes for one in pinned} == {("NOERROR", "NOERROR")}
+        assert {one.rcodes for one in lenient} == {("NXDOMAIN", "NXDOMAIN")}
+        assert max(one.seconds for one in pinned + lenient) < LIBC_WAITS - 1
+        assert daemon.metric("forwarder_client_repeats_total", after="failure") == 1
+        assert daemon.metric("forwarder_client_repeats_total") == 1
+
+
+def in_pod(site: Site, thread: OldGlibc, name: str) -> Told:
+    """A lookup from there, whichever thread of ours does it."""
+    with site.pod.inside():
+        return thread.look_up(name)
+
+
+# ------------------------------------------------------------------------------------------ the search path, and musl
+
+STALE_NAME = "keydb-9.keydb"
+
+
+def again_and_again(process: ResolvingProcess, name: str) -> list[float]:
+    """Seconds of many lookups, from the fastest to the slowest."""
+    found = []
+    for _ in range(TIMES):
+        found += process.look_up([name])
+        time.sleep(0.05)
+    return seconds_of(found)
+
+
+def test_the_search_path_while_the_server_is_silent(site: Site) -> None:
+    """Four names, A and AAAA, one server for all zones: 20 s directly. musl waits on any failure, told at once or not."""
+    with (
+        site.server() as server,
+        ResolvingProcess(site.direct, site.glibc) as direct,
+        ResolvingProcess(site.pod, site.glibc) as glibc,
+        ResolvingProcess(site.pod, site.musl) as musl,
+        ThreadPoolExecutor(2) as pool,
+        site.daemon() as daemon,
+    ):
+        server.on(f"{STALE_NAME}.{FIRST_SEARCHED}.", told_by(1, ttl=1))
+        assert musl.look_up([STALE_NAME])[0].addresses
+        assert glibc.look_up(["keydb-7.keydb"])[0].milliseconds < 1000, "it answered until now"
+        server.default = silent
+        server.on(f"{STALE_NAME}.{FIRST_SEARCHED}.", silent)
+        directly = pool.submit(direct.look_up, [NAME])
+        first = seconds_of(glibc.look_up([NAME]))[0]
+        stale = again_and_again(musl, STALE_NAME)
+        waiting = pool.submit(musl.look_up, [NAME])
+        cached = again_and_again(glibc, NAME)
+        new = seconds_of(glibc.look_up(["keydb-1.keydb"]))[0]
+        musl_waits, asked_directly = seconds_of(waiting.result())[0], seconds_of(directly.result())[0]
+        print(f"glibc: just gone silent {first:.2f} s, a new name {new:.2f} s, directly {asked_directly:.2f} s")
+        print(f"glibc, failure cached: median {median(cached) * 1000:.1f} ms, longest {cached[-1]:.2f} s")
+        print(f"musl, failure cached: {musl_waits:.2f} s; stale: median {median(stale) * 1000:.1f} ms, longest {stale[-1]:.2f} s")
+        assert first <= 3.5
+        assert median(cached) < SOON
+        assert new < 2.0
+        assert cached[-1] < 2.0
+        assert asked_directly >= 20.0
+        assert median(stale) < SOON
+        assert musl_waits > LIBC_WAITS - 0.5, "musl takes a failure for no response"
+        assert daemon.metric("forwarder_client_repeats_total", after="failure") == 0
+        assert daemon.metric("forwarder_client_repeats_total", after="failure_musl") >= 1
+
+
+def test_what_musl_does_not_wait_for(site: Site) -> None:
+    """A pinned name, and `on_failure: nxdomain` for the zones of its search path; the server is silent all the time."""
+    zones = "{zone: .}, {zone: cluster.local, on_failure: nxdomain}, {zone: keydb, on_failure: nxdomain}"
+    pinned = f"hosts: {{records: {{keydb-8.keydb.{FIRST_SEARCHED}: [192.0.2.10]}}}}"
+    with site.server() as server, site.daemon(zones, pinned) as daemon, ResolvingProcess(site.pod, site.musl) as musl:
+        server.default = silent
+        first = seconds_of(musl.look_up([NAME]))[0]
+        told = {"pinned": again_and_again(musl, "keydb-8.keydb"), "on_failure": again_and_again(musl, NAME)}
+        print(f"musl, on_failure: nxdomain, just gone silent: {first:.2f} s")
+        for what, found in told.items():
+            print(f"musl, {what}: median {median(found) * 1000:.1f} ms, longest {found[-1]:.2f} s")
+        assert first < LIBC_WAITS - 1
+        assert all(median(found) < SOON for found in told.values())
+        assert musl.look_up(["keydb-8.keydb"])[0].addresses == ("192.0.2.10",)
+        assert "does not" in musl.look_up([NAME])[0].error
+        assert daemon.metric("forwarder_client_repeats_total") == 0
