@@ -175,6 +175,24 @@ class TestWaits:
         assert play.take(late, said())
         assert play.attempts.open == [other]
 
+    def test_what_is_late_is_not_waited_for_where_the_same_server_said_no(self, scene: Scene) -> None:
+        play = Play(scene)
+        play.met_with(Failed.TIMEOUT)
+        second, third = play.met_with(Failed.TIMEOUT), play.send()
+        play.take(second, said(SERVFAIL))
+        assert play.next() == UNTIL, "the third is not late yet"
+        play.now = third.due
+        play.take(third, Failed.TIMEOUT)
+        assert play.next() is None
+
+    def test_what_is_late_is_waited_for_where_another_said_no(self, scene: Scene) -> None:
+        play = Play(scene, 2)
+        play.met_with(Failed.TIMEOUT)
+        play.met_with(said(SERVFAIL), Send(1, 0, edns=True))
+        for _ in range(2):
+            play.met_with(Failed.TIMEOUT)
+        assert play.next() == UNTIL
+
     def test_what_was_sent_there_before_and_is_late_is_asked_apart(self, scene: Scene) -> None:
         play = Play(scene, 2)
         first = play.met_with(Failed.TIMEOUT)

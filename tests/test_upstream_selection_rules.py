@@ -328,7 +328,7 @@ class Referee:
                 self._look_at(move)
                 play.send(move)
             elif move is None:
-                assert not play.attempts.open
+                assert all(attempt.is_late and attempt.send.server in self._said_no for attempt in play.attempts.open)
                 return
             elif not play.attempts.open or (all(attempt.is_late for attempt in play.attempts.open) and move < UNTIL):
                 assert move > play.now

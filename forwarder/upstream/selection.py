@@ -118,7 +118,7 @@ class Attempts:
             if self._may(send) and (not costs or self._candidates[send.server].budget.take(now)):
                 return send
         if self._total >= MAX_ATTEMPTS:
-            return self.until if self.open else None
+            return self.until if self._may_come else None
         if any(not attempt.is_late for attempt in self.open):
             return self._hedged(now) if self._hedges else self.until
         return self._another(now)
@@ -163,6 +163,11 @@ class Attempts:
             and now + SLACK < self.patient_until
             and any(other.send.server < attempt.send.server and self._may_know(other.send.server) for other in self.open)
         )
+
+    @property
+    def _may_come(self) -> bool:
+        """Whether what is open may bring more than is known: who said that it cannot answer says so of what is late as well."""
+        return any(not (attempt.is_late and self._is_ruled_out(attempt.send.server)) for attempt in self.open)
 
     def _rule_out(self, number: int) -> None:
         self._ruled_out |= 1 << number
@@ -238,7 +243,7 @@ class Attempts:
                     continue
                 ready_at = now + TOKEN_WAIT
             soonest = min(soonest, ready_at)
-        if self.open:
+        if self._may_come:
             return min(soonest, self.until)
         return soonest if soonest + SLACK < self.until else None
 
