@@ -9,8 +9,9 @@ Two pods on a node, on the far side of it the DNS server, whose responses get lo
 the server itself, the other the daemon on the node: same clients, same names, same losses.
 """
 
+import sys
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -99,13 +100,22 @@ def seconds_of(lookups: Sequence[Lookup]) -> list[float]:
     return sorted(lookup.milliseconds / 1000 for lookup in lookups)
 
 
+def tell(what: str, seconds: Iterable[float]) -> None:
+    """Figures for whoever looks: each, or the middle and the last of many."""
+    found = sorted(seconds)
+    figures = [f"{one * 1000:.1f}" for one in found]
+    if len(found) >= TIMES:
+        figures = [f"median {median(found) * 1000:.1f}, longest {figures[-1]}, of {len(found)} lookups"]
+    sys.stdout.write(f"\n{what}, ms: {', '.join(figures)}")
+
+
 # ------------------------------------------------------------------------------------------ the glibc of this machine
 
-PODS, DIRECTS = 25, 10
+PODS, DIRECTS = 30, 10
 """Threads of each pod."""
 EVERY = 0.1
 """Seconds from one lookup of a thread to the next."""
-PERCENT = 10
+PERCENT = 8
 """Of a hundred responses on either way, so many get lost."""
 LOST = 1000
 """Responses to the daemon that get lost."""
@@ -162,7 +172,7 @@ def latched(server: ScriptedUpstream, names: Sequence[str]) -> list[str]:
     for name in names:
         first = {qtype: server.asked(f"{name}.{FIRST_SEARCHED}.", qtype)[0].at for qtype in ("A", "AAAA")}
         gaps[name] = abs(first["AAAA"] - first["A"])
-    print("AAAA comes after A by ms:", *(f"{gap * 1000:.1f}" for gap in gaps.values()))
+    tell("AAAA comes after A by", gaps.values())
     return [name for name, gap in gaps.items() if gap > TOGETHER]
 
 
@@ -186,12 +196,12 @@ def test_a_thousand_lost_replies_latch_nobody(site: Site) -> None:
                     server.on(f"{name}.{FIRST_SEARCHED}.", refusal("SERVFAIL"))
                 time.sleep(2.0)
                 lost = to_daemon.lost()
-                print(f"lost: {lost} on the way to the daemon, {to_direct.lost()} on the way to the other pod")
+                sys.stdout.write(f"\nlost: {lost} on the way to the daemon, {to_direct.lost()} on the way to the other pod")
             through, directly = seconds_of(pods.end()), seconds_of(directs.end())
             pods.look_up(slow["pod"])
             directs.look_up(slow["direct"])
-        for way, found in (("through the daemon", through), ("directly", directly)):
-            print(f"{way}: {len(found)} lookups, median {median(found) * 1000:.1f} ms, longest {found[-1]:.2f} s")
+        tell("through the daemon", through)
+        tell("directly", directly)
         assert lost >= LOST
         assert directly[-1] > LIBC_WAITS
         assert len(latched(server, slow["direct"])) >= DIRECTS - 1, "asked directly, they are latched"
@@ -211,7 +221,7 @@ LAME = answer(flags=())
 class OldThread:
     """A thread of an old glibc in a pod, with a name of its own, of which the server loses one response to AAAA."""
 
-    def __init__(self, site: Site, namespace: Namespace, server: ScriptedUpstream, nameserver: str) -> None:
+    def __init__(self, namespace: Namespace, server: ScriptedUpstream, nameserver: str) -> None:
         self.latched_by = f"{nameserver}.keydb."
         self.glibc = OldGlibc((nameserver, 53))
         self._namespace = namespace
@@ -234,10 +244,11 @@ def test_an_old_glibc_waits_for_what_it_did_not_ask(site: Site) -> None:
     """One response lost, and each failure takes 10 s; through the daemon it is made good, and failures are told at once."""
     with site.server() as server, site.daemon() as daemon, ThreadPoolExecutor(4) as pool:
         lame_and_failing(server)
-        direct = OldThread(site, site.direct, server, SERVER)
-        through = OldThread(site, site.pod, server, LISTEN)
+        direct = OldThread(site.direct, server, SERVER)
+        through = OldThread(site.pod, server, LISTEN)
         first = list(pool.map(lambda thread: thread.look_up(thread.latched_by), (direct, through)))
-        print(f"one response lost: directly {first[0].seconds:.2f} s, through the daemon {first[1].seconds:.2f} s")
+        tell("one response lost: directly", [first[0].seconds])
+        tell("one response lost: through the daemon", [first[1].seconds])
         assert first[0].seconds > LIBC_WAITS
         assert direct.glibc.is_latched
         assert first[1].seconds < LIBC_WAITS - 1
@@ -247,22 +258,24 @@ def test_an_old_glibc_waits_for_what_it_did_not_ask(site: Site) -> None:
         told = [through.look_up(name).seconds for name in failures]
         many = [through.look_up(name).seconds for name in failures for _ in range(TIMES)]
         for name, directly, once in zip(failures, waits, told, strict=True):
-            print(f"{name} directly {directly.seconds:.2f} s, through the daemon {once * 1000:.1f} ms")
+            tell(f"{name} directly", [directly.seconds])
+            tell(f"{name} through the daemon", [once])
             assert directly.seconds > 2 * LIBC_WAITS - 0.5
             assert directly.has_failed
             assert once < LIBC_WAITS - 1
-        print(f"again and again: median {median(many) * 1000:.1f} ms, longest {max(many) * 1000:.1f} ms")
+        tell("again and again", many)
         assert max(many) < LIBC_WAITS - 1
         assert not through.glibc.is_latched
         assert daemon.metric("forwarder_client_repeats_total") == 0, "nobody who is well looks ill"
 
 
 def test_a_thread_that_was_latched_before_is_seen_and_freed(site: Site) -> None:
-    """It goes on waiting, through the daemon too, as long as the name fails; pinned, or told that there is none, it does not."""
+    """Through the daemon, too, it waits while a name fails; where that is pinned, or said not to exist, it does not."""
     with (
         site.server() as server,
-        site.daemon("{zone: .}, {zone: lenient, on_failure: nxdomain}", f"hosts: {{records: {{'{NAME}': [192.0.2.10]}}}}") as daemon,
-        site.pod.inside(),
+        site.daemon(
+            "{zone: .}, {zone: lenient, on_failure: nxdomain}", f"hosts: {{records: {{'{NAME}': [192.0.2.10]}}}}"
+        ) as daemon,
         ThreadPoolExecutor(1) as pool,
     ):
         server.default = refusal("SERVFAIL")
@@ -270,12 +283,12 @@ def test_a_thread_that_was_latched_before_is_seen_and_freed(site: Site) -> None:
         for thread in threads:
             thread.is_latched = True
         failing = pool.submit(in_pod, site, threads[0], "keydb-0.failing.")
-        pinned = [threads[1].look_up(f"{NAME}.") for _ in range(TIMES)]
-        lenient = [threads[2].look_up("keydb-0.lenient.") for _ in range(TIMES)]
+        pinned = [in_pod(site, threads[1], f"{NAME}.") for _ in range(TIMES)]
+        lenient = [in_pod(site, threads[2], "keydb-0.lenient.") for _ in range(TIMES)]
         waited = failing.result()
-        for what, told in (("pinned", pinned), ("on_failure: nxdomain", lenient)):
-            print(f"{what}: median {median(one.seconds for one in told) * 1000:.1f} ms, longest {max(one.seconds for one in told):.2f} s")
-        print(f"failing: {waited.seconds:.2f} s")
+        tell("pinned", [one.seconds for one in pinned])
+        tell("on_failure: nxdomain", [one.seconds for one in lenient])
+        tell("failing", [waited.seconds])
         assert waited.seconds > 2 * LIBC_WAITS - 0.5
         assert {one.rcodes for one in pinned} == {("NOERROR", "NOERROR")}
         assert {one.rcodes for one in lenient} == {("NXDOMAIN", "NXDOMAIN")}
@@ -326,9 +339,12 @@ def test_the_search_path_while_the_server_is_silent(site: Site) -> None:
         cached = again_and_again(glibc, NAME)
         new = seconds_of(glibc.look_up(["keydb-1.keydb"]))[0]
         musl_waits, asked_directly = seconds_of(waiting.result())[0], seconds_of(directly.result())[0]
-        print(f"glibc: just gone silent {first:.2f} s, a new name {new:.2f} s, directly {asked_directly:.2f} s")
-        print(f"glibc, failure cached: median {median(cached) * 1000:.1f} ms, longest {cached[-1]:.2f} s")
-        print(f"musl, failure cached: {musl_waits:.2f} s; stale: median {median(stale) * 1000:.1f} ms, longest {stale[-1]:.2f} s")
+        tell("glibc: just gone silent", [first])
+        tell("glibc: a new name", [new])
+        tell("glibc: directly", [asked_directly])
+        tell("glibc: failure cached", cached)
+        tell("musl: failure cached", [musl_waits])
+        tell("musl: stale", stale)
         assert first <= 3.5
         assert median(cached) < SOON
         assert new < 2.0
@@ -348,9 +364,9 @@ def test_what_musl_does_not_wait_for(site: Site) -> None:
         server.default = silent
         first = seconds_of(musl.look_up([NAME]))[0]
         told = {"pinned": again_and_again(musl, "keydb-8.keydb"), "on_failure": again_and_again(musl, NAME)}
-        print(f"musl, on_failure: nxdomain, just gone silent: {first:.2f} s")
+        tell("musl: on_failure: nxdomain, just gone silent", [first])
         for what, found in told.items():
-            print(f"musl, {what}: median {median(found) * 1000:.1f} ms, longest {found[-1]:.2f} s")
+            tell(f"musl: {what}", found)
         assert first < LIBC_WAITS - 1
         assert all(median(found) < SOON for found in told.values())
         assert musl.look_up(["keydb-8.keydb"])[0].addresses == ("192.0.2.10",)
