@@ -103,7 +103,8 @@ class Daemon:
         command = [*self._before, sys.executable, "-m", "forwarder", "run", *self._arguments]
         if self._config is not None:
             config = self._directory / "config.yaml"
-            config.write_text(yaml.safe_dump(self._config))
+            observe = {"control": str(self._directory / "control.sock")} | self._config["observe"]
+            config.write_text(yaml.safe_dump(self._config | {"observe": observe}))
             command += ["--config", str(config)]
         if self._namespace is not None:
             command = self._namespace.command(*command)
