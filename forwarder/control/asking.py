@@ -33,19 +33,21 @@ def ask(paths: Sequence[str], request: protocol.Request) -> protocol.Flushed:
 
 def _connected(paths: Sequence[str]) -> socket.socket:
     """A connection; else what keeps us from it, permissions before absence."""
-    problem = f"no daemon listens at {' or '.join(paths)}: is it running? --config FILE or --control PATH names another place"
+    problems = []
     for path in paths:
         connection = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         connection.settimeout(PATIENCE_SECONDS)
         try:
             connection.connect(path)
         except PermissionError:
-            problem = f"not permitted to ask the daemon at {path}: only root and the user it runs as may"
+            problems.append(f"not permitted to ask the daemon at {path}: only root and the user it runs as may")
         except (FileNotFoundError, ConnectionRefusedError, NotADirectoryError):
             pass  # nobody is there
         except OSError as error:
-            problem = f"the daemon at {path} cannot be asked: {error.strerror or error}"
+            problems.append(f"the daemon at {path} cannot be asked: {error.strerror or error}")
         else:
             return connection
         connection.close()
-    raise ControlError(problem)
+    places = " or ".join(paths)
+    absent = f"no daemon listens at {places}: is it running? --config FILE or --control PATH names another place"
+    raise ControlError(problems[0] if problems else absent)
