@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from forwarder.serving.flushing import Flushing, Scope
+from forwarder.serving.flushing import SLICE, Flushing, Scope
 from forwarder.wire.names import is_at_or_below, name_from_text
 from tests.lab.behaviours import Behaviour, answer, nxdomain, refusal, soa
 from tests.lab.clients import query, rdatas
@@ -157,6 +157,14 @@ class TestMeanwhile:
         list(steps)
         assert flushing.entries == 1
         assert not is_known(kitchen, octets_of("a.test."))
+
+    def test_others_have_their_turn_between_slices(self) -> None:
+        kitchen = Kitchen()
+        for number in range(5 * SLICE):
+            kitchen.remember(octets_of(f"n{number}.test."))
+        steps = Flushing(kitchen.memory, kitchen.coalescing, Scope(name_from_text("test"), is_suffix=True)).steps()
+        left = [len(kitchen.memory.answers) for _ in steps]
+        assert [before - after for before, after in pairwise(left)] == [SLICE] * 4
 
     def test_what_is_asked_meanwhile_is_not_waited_for_and_stays(self) -> None:
         kitchen = Kitchen()
