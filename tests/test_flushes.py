@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from pathlib import Path
 
 import pytest
 
@@ -9,7 +10,7 @@ from forwarder import flushes, link
 from forwarder.control import protocol
 from forwarder.errors import ControlError
 from forwarder.flushes import Flushes
-from forwarder.snapshot_file import Snapshots
+from forwarder.snapshot_file import File, Snapshots
 from forwarder.wire.names import name_from_text
 
 PINNED = link.Pinned(
@@ -20,10 +21,11 @@ PINNED = link.Pinned(
 class Worker:
     """What it is told; answers when the test says so."""
 
-    def __init__(self) -> None:
+    def __init__(self, file: File | None = None) -> None:
         self.orders: list[link.Order] = []
         self.is_behind = False
-        self.flushes = Flushes(self._tell, Snapshots(None, self._tell, print))
+        self.snapshots = Snapshots(file, self._tell, print)
+        self.flushes = Flushes(self._tell, self.snapshots)
 
     def _tell(self, order: link.Order) -> bool:
         self.orders.append(order)
@@ -34,10 +36,10 @@ class Worker:
         return asyncio.create_task(self.flushes.answer(request, PINNED))
 
 
-def play(scene: Callable[[Worker], Awaitable[None]]) -> None:
+def play(scene: Callable[[Worker], Awaitable[None]], file: File | None = None) -> None:
     async def played() -> None:
         async with asyncio.timeout(20):
-            await scene(Worker())
+            await scene(Worker(file))
 
     asyncio.run(played())
 
@@ -89,3 +91,24 @@ def test_a_worker_that_does_not_read_or_does_not_answer(monkeypatch: pytest.Monk
             await worker.ask()
 
     play(scene)
+
+
+def test_no_snapshot_brings_it_back(tmp_path: Path) -> None:
+    """From the moment it is asked for, the file is offered to nobody; when it is done, another one is ordered."""
+    path = tmp_path / "snapshot"
+    path.write_bytes(b"answers")
+    begin = link.Begin(config=b"{}", udp=[], tcp=[], counters=0, pinned=PINNED, upstreams=link.Upstreams([]))
+
+    async def scene(worker: Worker) -> None:
+        worker.snapshots.offered(begin)
+        asked = worker.ask()
+        await asyncio.sleep(0.01)
+        worker.snapshots.offered(begin)  # a successor
+        worker.snapshots.served()
+        await asyncio.sleep(0.05)
+        assert worker.orders == [link.Flush(1, b"\1a\4test\0", False)]
+        worker.flushes.take(link.Flushed(1, 0))
+        await asked
+        assert worker.orders[1:] == [link.Snapshot()]
+
+    play(scene, File(str(path), 1000))

@@ -1,13 +1,19 @@
 """A worker that is told to forget: beside the answering, and reported when the next query cannot see the old any more."""
 
+import asyncio
+import os
 import time
 
 import pytest
 
-from forwarder import link
-from forwarder.wire.names import name_from_text
+from forwarder import config, link
+from forwarder.observe import counters
+from forwarder.wire.names import ROOT, name_from_text
+from forwarder.worker import Worker
 from tests.lab.behaviours import answer, late
 from tests.lab.clients import UdpClient, ask, ask_tcp, query, rdatas
+from tests.test_cache_snapshot import NOW
+from tests.test_snapshotting import MANY, Half, play
 from tests.test_worker import Bench, serving
 
 OLD = answer("@ 300 IN A 192.0.2.1")
@@ -48,3 +54,26 @@ def test_what_was_asked_before_is_told_to_who_asked_and_to_nobody_after() -> Non
             told = client.receive()
             assert told is not None
             assert rdatas(told) == ["192.0.2.1"]
+
+
+def test_what_is_being_put_back_from_a_snapshot_is_forgotten_too() -> None:
+    """The flush comes when a slice was read: it waits for the others."""
+
+    async def scene(memory: int) -> None:
+        size = await Half(memory, MANY).write()
+        descriptor = os.memfd_create("counters")
+        os.ftruncate(descriptor, counters.SIZE * 8)
+        settings = config.to_json(config.Config(zones=(config.Zone(zone=".", upstreams=()),)))
+        begin = link.Begin(
+            settings, [], [], descriptor, link.Pinned([]), link.Upstreams([link.ZoneUpstreams(".", [])]), snapshot=memory
+        )
+        worker = Worker(asyncio.get_running_loop(), begin, lambda: NOW)
+        half = Half(memory)
+        worker.snapshots.begin_reading(size, 0.0)
+        worker.snapshots.go_on_reading(half.link)
+        worker.flush(link.Flush(1, ROOT, True), half.link)
+        assert await half.report() == link.SnapshotRead(MANY, "")
+        assert await half.report() == link.Flushed(1, MANY)
+        os.close(descriptor)
+
+    play(scene)
