@@ -12,6 +12,7 @@ from forwarder.wire.names import is_at_or_below, name_from_text
 from tests.lab.behaviours import Behaviour, answer, nxdomain, refusal, soa
 from tests.lab.clients import query, rdatas
 from tests.lab.kitchen import ONE, FakeDoor, Kitchen, octets_of, read
+from tests.test_serving_answering_search import Node
 
 NEW = answer("@ 60 IN A 192.0.2.9")
 ALIAS = answer("@ 60 IN CNAME b.test.", "b.test. 60 IN CNAME c.test.", "c.test. 60 IN A 192.0.2.3")
@@ -123,6 +124,15 @@ class TestWhatGoes:
         assert kitchen.recalled(octets) is not None
         flushed(kitchen, "a.test.")
         assert kitchen.recalled(octets) is None
+
+    @pytest.mark.parametrize(("name", "below"), [("x.com.cluster.local", False), ("com.cluster.local", True), (".", True)])
+    def test_the_cut_that_denies_it(self, name: str, *, below: bool) -> None:
+        node = Node()
+        for asked in ("a.com.cluster.local.", "b.com.cluster.local."):
+            node.look_up(asked)
+        assert is_known(node.kitchen, octets_of("x.com.cluster.local."))
+        flushed(node.kitchen, name, below=below)
+        assert not is_known(node.kitchen, octets_of("x.com.cluster.local."))
 
     def test_pinned_names_stay(self) -> None:
         kitchen = Kitchen()

@@ -1,7 +1,8 @@
 """Forgetting at run time: what is known of a name, or of a name and all below it, whatever way it is known.
 
 Forgotten are the answers to all questions for such a name (every type, with DO and CD or without), the answers to other names
-whose alias chain leads over one or that hold a record of one, and failures. Pinned names are the operator's and stay.
+whose alias chain leads over one or that hold a record of one, failures, and cuts by which such a name is denied. Pinned names
+are the operator's and stay.
 
 Always holds: one step takes about a millisecond; when the last step is done, nothing that was asked of an upstream before the
 first is given to a query that comes from then on. For this the steps wait for the questions that were in progress at the first
@@ -115,8 +116,9 @@ class Flushing:
         forget_the_rest(memory, scope)
 
 
-def forget_the_rest(memory: Memory, scope: Scope) -> None:  # noqa: ARG001 - the memories to come are asked for names
+def forget_the_rest(memory: Memory, scope: Scope) -> None:
     """What is small, or found by name at once: one line for each memory besides answers and failures."""
+    memory.denial.forget(scope.name)
     memory.exact.clear()
 
 

@@ -163,6 +163,8 @@ BROKEN = {
     "any size": {"512 octets"},
 }
 """Who at least is broken by each agent, asked directly."""
+COUNTED = {"FORMERR to OPT": "formerr", "NOTIMP to OPT": "notimp", "silence to OPT": "timeout"}
+"""What the daemon's figures call it."""
 
 
 def complaints(town: Town, server: Address) -> dict[str, str]:
@@ -184,6 +186,8 @@ def test_each_client_gets_its_answer_whatever_the_agent_makes_of_edns(kind: str,
         assert behind == {}
         assert here.agent.received, "somebody asked it"
         assert {code for received in here.agent.received for code in received.option_codes} == set()
+        if kind in COUNTED:
+            assert here.daemon.metric("forwarder_upstream_failures_total", reason=COUNTED[kind]) > 0
         assert {received.message.payload for received in here.agent.received if received.has_opt} <= {1232}
 
 

@@ -9,7 +9,9 @@ from contextlib import suppress
 from types import TracebackType
 from typing import Self
 
-from tests.lab.clients import Address, UdpClient, query
+import dns.message
+
+from tests.lab.clients import Address, UdpClient
 from tests.lab.namespaces import Namespace
 from tests.lab.needs import needs_program
 
@@ -44,8 +46,7 @@ class Dnsmasq:
     def _wait_until_answering(self) -> None:
         """It knows by itself what version it is (class CHAOS)."""
         until = time.monotonic() + _START_SECONDS
-        probe = query("version.bind.", "TXT")
-        probe.question[0].rdclass = 3  # type: ignore[assignment]  # CH
+        probe = dns.message.make_query("version.bind.", "TXT", "CH")
         while time.monotonic() < until:
             if self._process.poll() is not None:
                 raise RuntimeError(f"dnsmasq left with status {self._process.returncode}")
