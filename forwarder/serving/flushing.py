@@ -9,9 +9,8 @@ first is given to a query that comes from then on. For this the steps wait for t
 (`answering.deadline` at most) and look at their answers too.
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
-from itertools import islice
 from typing import TypeVar
 
 from forwarder.cache.answers import Answer
@@ -98,7 +97,7 @@ class Flushing:
         known = [answer for key in keys if (answer := answers.entries.get(key)) is not None]
         yield from self._forget(known, [key for key in keys if key in self._memory.failures.entries])
 
-    def _forget(self, answers: Iterable[Answer], failed: Iterable[bytes]) -> Iterator[float]:
+    def _forget(self, answers: list[Answer], failed: list[bytes]) -> Iterator[float]:
         """Forget those of them that are meant, slice by slice, and with the last whatever else is known."""
         memory, scope = self._memory, self._scope
         for some in _slices(answers):
@@ -122,7 +121,10 @@ def forget_the_rest(memory: Memory, scope: Scope) -> None:
     memory.exact.clear()
 
 
-def _slices(items: Iterable[T]) -> Iterator[list[T]]:
-    iterator = iter(items)
-    while some := list(islice(iterator, SLICE)):
+def _slices(items: list[T]) -> Iterator[list[T]]:
+    """From the first to the last; the list is emptied, so that what was forgotten is freed slice by slice too."""
+    items.reverse()
+    while items:
+        some = items[: -SLICE - 1 : -1]
+        del items[-SLICE:]
         yield some
