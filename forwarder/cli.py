@@ -42,7 +42,7 @@ usage: forwarder run [--config FILE] [--listen ADDR]... [--upstream ADDR]...
            everything that is wrong with it
   lookup   look NAME up as programs do (glibc, /etc/resolv.conf by default):
            each query, its answer, its time, and which step was slow or failed
-  flush    have the running daemon forget NAME, all at and below S, or everything
+  flush    have the running daemon forget NAME, S and all below it, or all
 
 Exit status: 0 well, 1 what was asked for failed (an address is taken, no such
 name), 2 the command line or the configuration is wrong.
