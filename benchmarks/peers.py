@@ -46,7 +46,7 @@ forward-zone:
 DAEMON_CONFIGURATION = """\
 listen: {{addresses: ["127.0.0.1:{port}"]}}
 zones: [{{zone: ., upstreams: ["127.0.0.1:{upstream}"], transport: {transport}}}]
-observe: {{http: "127.0.0.1:{http}"}}
+observe: {{http: "127.0.0.1:{http}", control: "{directory}/control.sock"}}
 cache: {{memory: 32MiB}}
 """
 
@@ -94,7 +94,9 @@ class Server:
 def _daemon_command(place: Place) -> list[str]:
     configuration = place.directory / "forwarder.yaml"
     configuration.write_text(
-        DAEMON_CONFIGURATION.format(port=place.port, upstream=place.upstream, transport=place.transport, http=place.http)
+        DAEMON_CONFIGURATION.format(
+            port=place.port, upstream=place.upstream, transport=place.transport, http=place.http, directory=place.directory
+        )
     )
     return [place.python, "-m", "forwarder", "run", "--config", str(configuration)]
 

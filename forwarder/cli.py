@@ -5,15 +5,18 @@ line or the configuration is wrong; what was asked for goes to stdout, complaint
 """
 
 import argparse
+import os
 import sys
 from collections.abc import Sequence
 from typing import NoReturn
 
 from forwarder import config_file, supervisor, watching
-from forwarder.errors import ConfigError, ListenError
+from forwarder.control import asking, protocol
+from forwarder.errors import ConfigError, ControlError, ListenError, Problem
 from forwarder.lookup import command
 from forwarder.lookup.settings import Libc
 from forwarder.observe import metrics
+from forwarder.wire.names import name_from_text, text_from_name
 
 WELL, FAILED, WRONG = 0, 1, 2
 RESOLV_CONF = "/etc/resolv.conf"
@@ -24,6 +27,7 @@ usage: forwarder run [--config FILE] [--listen ADDR]... [--upstream ADDR]...
        forwarder check FILE
        forwarder lookup NAME [TYPE] [--libc glibc|musl] [--resolv-conf FILE]
                                     [--server ADDR] [--json]
+       forwarder flush NAME | --suffix S | --all [--config FILE|--control PATH]
        forwarder --help | --version
 
   run      serve until SIGTERM or Ctrl-C: a caching DNS forwarder for one node
@@ -38,6 +42,7 @@ usage: forwarder run [--config FILE] [--listen ADDR]... [--upstream ADDR]...
            everything that is wrong with it
   lookup   look NAME up as programs do (glibc, /etc/resolv.conf by default):
            each query, its answer, its time, and which step was slow or failed
+  flush    have the running daemon forget NAME, S and all below it, or all
 
 Exit status: 0 well, 1 what was asked for failed (an address is taken, no such
 name), 2 the command line or the configuration is wrong.
@@ -60,6 +65,10 @@ class Arguments(argparse.Namespace):
     resolv_conf: str
     server: str | None
     json: bool
+    only: str | None
+    suffix: str | None
+    all: bool
+    control: str | None
 
 
 class Parser(argparse.ArgumentParser):
@@ -81,7 +90,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         for problem in error.problems:
             supervisor.say(str(problem))
         return WRONG
-    except ListenError as error:
+    except (ListenError, ControlError) as error:
         supervisor.say(str(error))
         return FAILED
     except KeyboardInterrupt:
@@ -106,6 +115,14 @@ def parser() -> Parser:
     lookup.add_argument("--resolv-conf", metavar="FILE", default=RESOLV_CONF)
     lookup.add_argument("--server", metavar="ADDR")
     lookup.add_argument("--json", action="store_true")
+    flush = commands.add_parser("flush", allow_abbrev=False, add_help=False)
+    what = flush.add_mutually_exclusive_group(required=True)
+    what.add_argument("only", nargs="?", metavar="NAME")
+    what.add_argument("--suffix", metavar="S")
+    what.add_argument("--all", action="store_true")
+    where = flush.add_mutually_exclusive_group()
+    where.add_argument("--config", metavar="FILE")
+    where.add_argument("--control", metavar="PATH")
     return top
 
 
@@ -118,7 +135,9 @@ def _obeyed(arguments: Arguments) -> int:
         return _check(arguments.file)
     if arguments.command == "lookup":
         return _lookup(arguments)
-    supervisor.say("what shall it do? forwarder run, check or lookup (forwarder --help shows all there is)")
+    if arguments.command == "flush":
+        return _flush(arguments)
+    supervisor.say("what shall it do? forwarder run, check, lookup or flush (forwarder --help shows all there is)")
     return WRONG
 
 
@@ -144,6 +163,34 @@ def _lookup(arguments: Arguments) -> int:
     request = command.Request(arguments.name, arguments.type, arguments.libc, arguments.resolv_conf, arguments.server)
     is_resolved = command.look_up_and_tell(request, supervisor.show, supervisor.say, in_json=arguments.json)
     return WELL if is_resolved else FAILED
+
+
+def _flush(arguments: Arguments) -> int:
+    texts = {"NAME": arguments.only, "--suffix": arguments.suffix, "--all": "." if arguments.all else None}
+    option, text = next((option, text) for option, text in texts.items() if text is not None)
+    try:
+        name = _name(text)
+    except ValueError as error:
+        raise ConfigError((Problem(f"flush {option}", str(error)),)) from error
+    flushed = asking.ask(_control_paths(arguments), protocol.Flush(protocol.VERSION, name, below=option != "NAME"))
+    if flushed.pinned:
+        supervisor.say(f"pinned names stay as they are: {flushed.pinned} (`hosts`)")
+    return _shown(f"entries forgotten: {flushed.entries}")
+
+
+def _name(text: str) -> str:
+    """A name as the daemon will read it; raises ValueError that says what is wrong with it."""
+    if not text:
+        raise ValueError("an empty name: write `.` for the root")
+    return text_from_name(name_from_text(text))
+
+
+def _control_paths(arguments: Arguments) -> Sequence[str]:
+    """Where the daemon is that was meant."""
+    setting = arguments.control or "auto"
+    if arguments.config is not None:
+        setting = config_file.load(arguments.config).observe.control
+    return protocol.paths_for(setting, os.environ)
 
 
 def _shown(text: str) -> int:

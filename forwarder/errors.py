@@ -6,8 +6,10 @@
     ├── ConfigError     command line, configuration or a file it names is wrong: all problems
     │                   printed, exit status 2
     ├── ListenError     a configured address cannot be bound: exit status 1
-    └── SnapshotError   octets that are no snapshot of a cache, or a damaged one: said in one
-                        line, the cache begins empty
+    ├── SnapshotError   octets that are no snapshot of a cache, or a damaged one: said in one
+    │                   line, the cache begins empty
+    └── ControlError    the control socket cannot be had: said in one line, DNS goes on; the
+                        daemon cannot be asked, or will not: exit status 1
 
 Nothing here imports anything; everything may import this.
 """
@@ -55,3 +57,7 @@ class ListenError(ForwarderError):
 
 class SnapshotError(ForwarderError):
     """What should be a snapshot of the cache is not one: the sentence says what it is instead, without its subject."""
+
+
+class ControlError(ForwarderError):
+    """There is no control socket, or what was asked for there was not done: the sentence says why and what to do."""

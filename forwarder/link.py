@@ -89,6 +89,17 @@ class Snapshot(msgspec.Struct, frozen=True, tag=True):
     """Write all answers into the snapshot memory, beside the answering; `SnapshotWritten` follows, also while draining."""
 
 
+class Flush(msgspec.Struct, frozen=True, tag=True):
+    """Forget what is known of a name, beside the answering; `Flushed` follows."""
+
+    number: int
+    """For the report."""
+    name: bytes
+    """Lower-cased wire form."""
+    is_suffix: bool
+    """And of all names below it."""
+
+
 class Drain(msgspec.Struct, frozen=True, tag=True):
     """Answer what is in progress, take nothing new, leave with exit status 0."""
 
@@ -116,8 +127,19 @@ class SnapshotWritten(msgspec.Struct, frozen=True, tag=True):
     """Why there is none; else empty."""
 
 
-Order = Begin | Pinned | Upstreams | Restore | Snapshot | Drain
-Report = Serving | SnapshotRead | SnapshotWritten
+class Flushed(msgspec.Struct, frozen=True, tag=True):
+    """Nothing that was known of the name, or asked for it, before the order came is told any more."""
+
+    number: int
+    """The order's."""
+    entries: int
+    """Answers and failures that are forgotten."""
+
+
+Order = Begin | Pinned | Upstreams | Restore | Snapshot | Flush | Drain
+Beside = SnapshotRead | SnapshotWritten | Flushed
+"""What a worker says besides that it serves."""
+Report = Serving | Beside
 
 MAX_MESSAGE_SIZE = 4 << 20
 """Octets of one message; a hosts file of 50,000 names takes 3 MiB. The socket buffers are set to hold it."""

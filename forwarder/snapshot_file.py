@@ -85,6 +85,11 @@ class File:
             os.close(directory)
         return size
 
+    def remove(self) -> None:
+        """Nobody is to read the file any more."""
+        with contextlib.suppress(OSError):
+            self.path.unlink()
+
     def forget(self) -> None:
         """Give the memory back."""
         os.ftruncate(self.memory, 0)
@@ -133,6 +138,11 @@ class Snapshots:
         self._has_begun = False
         self._is_wanted = False  # by a worker that began with an empty cache
         self._complaint = ""
+        self._flushes = 0
+        self._flushes_ordered = 0
+        """How many there had been when the last snapshot was ordered."""
+        self._flushes_saved = 0
+        """The same of the snapshot in the file."""
         self._saving: Moving | None = None
 
     @property
@@ -158,6 +168,16 @@ class Snapshots:
         """Have a snapshot written, unless one is being written or read."""
         if self._file is not None and self._holder is Holder.NOBODY and self._tell(link.Snapshot()):
             self._holder = Holder.WRITER
+            self._flushes_ordered = self._flushes
+
+    def outdate(self) -> None:
+        """Answers are being flushed: what the file holds is given to no worker any more."""
+        self._flushes += 1
+
+    def renew(self) -> None:
+        """Answers were flushed: replace the file, as soon as what is written now, if anything is, is done."""
+        self._flushes += 1
+        self.order()
 
     async def saved(self, seconds: float) -> None:
         """The last worker is gone: wait for what it left, within so many seconds."""
@@ -167,6 +187,8 @@ class Snapshots:
             await asyncio.wait((self._saving,), timeout=seconds)
         if self._holder is Holder.WRITER or self._saving is not None:
             self._say_unwritten(self._file, "there was not enough time")
+        if self._is_outdated():
+            self._file.remove()
 
     # What happens to workers.
 
@@ -188,7 +210,7 @@ class Snapshots:
 
     def served(self) -> None:
         """A worker answers; one that took the place of another is given what the file holds."""
-        if self._file is not None and self._is_wanted and self._holder is Holder.NOBODY:
+        if self._file is not None and self._is_wanted and self._holder is Holder.NOBODY and not self._is_outdated():
             self._load(self._file)
 
     def take(self, report: link.SnapshotRead | link.SnapshotWritten) -> None:
@@ -223,6 +245,8 @@ class Snapshots:
             self._say_unused(file, f"cannot be read ({outcome.strerror})")
         elif not self._has_begun:
             self._loaded = outcome
+        elif self._is_outdated():
+            self._release(file)
         elif outcome and self._tell(link.Restore(outcome)):
             self._holder = Holder.READER
         else:
@@ -236,16 +260,23 @@ class Snapshots:
 
     def _end_saving(self, file: File, outcome: int | OSError) -> None:
         self._saving = None
-        self._release(file)
         if isinstance(outcome, OSError):
             self._say_unwritten(file, outcome.strerror)
         else:
             self._complaint = ""
+            self._flushes_saved = self._flushes_ordered
+        self._release(file)
         self.served()  # whoever began meanwhile
 
     def _release(self, file: File) -> None:
         self._holder = Holder.NOBODY
         file.forget()
+        if self._flushes_ordered < self._flushes:
+            self.order()
+
+    def _is_outdated(self) -> bool:
+        """Whether the file holds what was flushed since."""
+        return self._flushes_saved < self._flushes
 
     # What is said of it.
 

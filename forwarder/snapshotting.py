@@ -45,6 +45,7 @@ class Snapshots:
         self._problem = ""
         self._reading: Iterator[None] = iter(())
         self._task: asyncio.Task[None] | None = None
+        self._reading_task: asyncio.Task[None] | None = None
         self._is_writing = False
 
     def begin_reading(self, size: int, seconds: float) -> None:
@@ -57,7 +58,7 @@ class Snapshots:
 
     def go_on_reading(self, to_supervisor: socket.socket) -> None:
         """Put back the rest beside the answering, and report."""
-        self._task = asyncio.create_task(self._read_on(to_supervisor))
+        self._task = self._reading_task = asyncio.create_task(self._read_on(to_supervisor))
 
     def write(self, to_supervisor: socket.socket) -> None:
         """Write all answers into the memory beside the answering, and report."""
@@ -68,6 +69,11 @@ class Snapshots:
         """The worker is to leave: end writing where it was begun, within WRITE_GRACE."""
         if self._task is not None and self._is_writing:
             await asyncio.wait((self._task,), timeout=WRITE_GRACE)
+
+    async def settle_reading(self) -> None:
+        """Wait until everything that is to be put back is."""
+        if self._reading_task is not None:
+            await asyncio.wait((self._reading_task,))
 
     async def _read_on(self, to_supervisor: socket.socket) -> None:
         for _ in self._reading:

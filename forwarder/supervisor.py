@@ -16,8 +16,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from forwarder import config as settings
-from forwarder import following, link, snapshot_file, sockets, watching, workers
-from forwarder.errors import ConfigError, Problem
+from forwarder import flushes, following, link, snapshot_file, sockets, watching, workers
+from forwarder.control import listening, protocol
+from forwarder.errors import ConfigError, ControlError, Problem
 from forwarder.observe import counters, pages
 
 DRAIN_SECONDS = 2.8
@@ -105,13 +106,14 @@ class Supervisor:
             program=program,
             descriptors=descriptors,
             slots=self.slots,
-            begin=lambda: self._snapshots.offered(self._begin(self._following.pinned, self._following.upstreams)),
+            begin=self._first_message,
             say=say,
             on_serving=self._tell_serving,
-            on_report=self._snapshots.take,
+            on_report=self._take,
             on_giving_up=self._give_up,
         )
         self._worker = workers.Worker(0, surroundings)
+        self._flushes = flushes.Flushes(self._worker.tell, self._snapshots)
 
     async def serve(self) -> int:
         """Run until a signal comes or no worker can be had; the exit status."""
@@ -122,6 +124,7 @@ class Supervisor:
         for line in self._complaints():
             say(line)
         await self._snapshots.load()
+        self._open_control()
         self._worker.start()
         try:
             await _passed(self._settled, PAGES_WAIT_SECONDS)
@@ -165,6 +168,17 @@ class Supervisor:
             upstreams=upstreams,
             authorities=self._bound.authorities,
         )
+
+    def _first_message(self) -> link.Begin:
+        """A worker begins."""
+        self._flushes.begin_worker()
+        return self._snapshots.offered(self._begin(self._following.pinned, self._following.upstreams))
+
+    def _take(self, report: link.Beside) -> None:
+        if isinstance(report, link.Flushed):
+            self._flushes.take(report)
+        else:
+            self._snapshots.take(report)
 
     def _ensure_link_holds(self, pinned: link.Pinned, upstreams: link.Upstreams) -> None:
         """Refuse what no worker could be told, rather than start workers in vain."""
@@ -219,6 +233,20 @@ class Supervisor:
         task = asyncio.create_task(work)
         task.add_done_callback(lambda ended: _say_why(name, ended))
         self._beside.append(task)
+
+    def _open_control(self) -> None:
+        try:
+            place = listening.taken_place(protocol.paths_for(self._config.observe.control, os.environ))
+        except ControlError as error:
+            say(f"there is no control socket, DNS goes on without: {error}")
+            return
+        self._start_beside("the control socket", listening.Listening(place, self._answer, say).serve(self._ending))
+
+    async def _answer(self, request: protocol.Request) -> protocol.Response:
+        """Do what was asked for at the control socket. Raises ControlError with why it was not done."""
+        match request:
+            case protocol.Flush():
+                return await self._flushes.answer(request, self._following.pinned)
 
     async def _watch_files(self) -> None:
         """Take over what changes in files; a worker that is behind is told again."""

@@ -34,6 +34,7 @@ from forwarder.observe import counters
 from forwarder.serving.allow import AllowedClients
 from forwarder.serving.answering import Answering, Memory
 from forwarder.serving.coalescing import Coalescing
+from forwarder.serving.flushing import Flushing, Scope
 from forwarder.serving.responding import Responding, Terms
 from forwarder.serving.tcp import Admission, TcpDoor
 from forwarder.serving.udp import UdpDoor
@@ -104,6 +105,7 @@ class Worker:
         self._tcp_doors: list[TcpDoor] = []
         self._is_ticking = False
         self._floods = collecting.Floods()
+        self._flushing: set[asyncio.Task[None]] = set()
 
     def open(self) -> None:
         """Open the doors."""
@@ -139,6 +141,20 @@ class Worker:
         self._deny_in_search_path()
         self._probing.begin()
         self._network.turn.end()
+
+    def flush(self, order: link.Flush, to_supervisor: socket.socket) -> None:
+        """Forget what is known of a name, beside the answering, and report."""
+        task = self._loop.create_task(self._flush(order, to_supervisor))
+        self._flushing.add(task)
+        task.add_done_callback(self._flushing.discard)
+
+    async def _flush(self, order: link.Flush, to_supervisor: socket.socket) -> None:
+        await self.snapshots.settle_reading()  # what it puts back may be what is to be forgotten
+        flushing = Flushing(self._memory, self._coalescing, Scope(order.name, order.is_suffix))
+        for seconds in flushing.steps():
+            await asyncio.sleep(seconds)
+        with contextlib.suppress(ConnectionError):
+            await self._loop.sock_sendall(to_supervisor, link.written(link.Flushed(order.number, flushing.entries)))
 
     async def drain(self) -> None:
         """Take nothing new, and return when what was taken is answered and sent, or its clients have given up."""
@@ -312,6 +328,8 @@ async def serve(to_supervisor: socket.socket) -> None:
                 worker.snapshots.go_on_reading(to_supervisor)
             case link.Snapshot():
                 worker.snapshots.write(to_supervisor)
+            case link.Flush() as order:
+                worker.flush(order, to_supervisor)
             case link.Drain():
                 await asyncio.gather(worker.drain(), worker.snapshots.settle())
                 return

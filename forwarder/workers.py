@@ -69,7 +69,7 @@ class Surroundings:
     say: Callable[[str], None]
     """Takes one line about a change of state."""
     on_serving: Callable[[], None]
-    on_report: Callable[[link.SnapshotRead | link.SnapshotWritten], None]
+    on_report: Callable[[link.Beside], None]
     """Takes what a worker says besides, its last words included."""
     on_giving_up: Callable[[], None]
 

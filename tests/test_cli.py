@@ -48,14 +48,16 @@ def configurations_run(monkeypatch: pytest.MonkeyPatch) -> list[Config]:
 
 
 class TestHelp:
-    @pytest.mark.parametrize("words", [("--help",), ("-h",), ("run", "--help"), ("check", "-h"), ("lookup", "-h")])
+    @pytest.mark.parametrize(
+        "words", [("--help",), ("-h",), ("run", "--help"), ("check", "-h"), ("lookup", "-h"), ("flush", "-h")]
+    )
     def test_all_of_it_fits_one_screen(self, words: tuple[str, ...]) -> None:
         ended = forwarder(*words)
         assert (ended.returncode, ended.stderr) == (0, "")
         lines = ended.stdout.splitlines()
         assert len(lines) <= 24
         assert max(map(len, lines)) <= 80
-        for word in ("run", "check", "lookup", "--config", "--listen", "--upstream", "--version", "Exit status"):
+        for word in ("run", "check", "lookup", "flush", "--config", "--listen", "--upstream", "--version", "Exit status"):
             assert word in ended.stdout
 
     def test_version(self) -> None:

@@ -7,7 +7,7 @@ import re
 import pytest
 
 from forwarder import errors
-from forwarder.errors import ConfigError, ForwarderError, ListenError, Problem, SnapshotError, WireError
+from forwarder.errors import ConfigError, ControlError, ForwarderError, ListenError, Problem, SnapshotError, WireError
 
 
 def errors_defined() -> set[str]:
@@ -16,11 +16,11 @@ def errors_defined() -> set[str]:
 
 def test_the_tree_drawn_is_the_tree() -> None:
     drawn = re.findall(r"\b(\w+Error)\b", errors.__doc__ or "")
-    assert drawn == ["ForwarderError", "WireError", "ConfigError", "ListenError", "SnapshotError"]
+    assert drawn == ["ForwarderError", "WireError", "ConfigError", "ListenError", "SnapshotError", "ControlError"]
     assert set(drawn) == errors_defined()
 
 
-@pytest.mark.parametrize("error", [WireError, ConfigError, ListenError, SnapshotError])
+@pytest.mark.parametrize("error", [WireError, ConfigError, ListenError, SnapshotError, ControlError])
 def test_all_hang_on_the_root_and_on_nothing_else(error: type[ForwarderError]) -> None:
     assert error.__bases__ == (ForwarderError,)
 

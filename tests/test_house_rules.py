@@ -33,6 +33,7 @@ class Room:
 
 
 LEAVES = "errors link observe.counters"
+BESIDE = "sockets snapshot_file following flushes"
 
 ROOMS: Mapping[str, Room] = {
     **dict.fromkeys(("forwarder", "errors", "collecting", "observe", "observe.counters"), Room()),
@@ -53,14 +54,15 @@ ROOMS: Mapping[str, Room] = {
     # The supervisor and its parts, the pages and the command line.
     "observe.metrics": Room("observe.counters errors", "prometheus_client"),
     "observe.pages": Room("observe.metrics observe.counters errors", "prometheus_client starlette uvicorn"),
-    "sockets": Room("config errors"),
-    "trust": Room("config errors"),
+    **dict.fromkeys(("sockets", "trust"), Room("config errors")),
     "snapshot_file": Room("link", "msgspec"),
     "watching": Room("trust config errors hosts link node"),
     "following": Room(f"watching config {LEAVES}"),
     "workers": Room(f"config {LEAVES}"),
-    "supervisor": Room(f"sockets snapshot_file following watching workers config hosts node observe.pages {LEAVES}", "uvicorn"),
-    "cli": Room("supervisor watching config config_file lookup observe.metrics observe.pages node errors"),
+    "control": Room("errors", "msgspec"),
+    "flushes": Room("control snapshot_file link wire errors"),
+    "supervisor": Room(f"{BESIDE} control watching workers config hosts node observe.pages {LEAVES}", "uvicorn"),
+    "cli": Room("supervisor watching config config_file control lookup wire observe.metrics observe.pages node errors"),
     "__main__": Room("cli"),
 }
 

@@ -29,7 +29,8 @@ BEGIN = st.builds(
     pinned=PINNED,
     upstreams=UPSTREAMS,
 )
-ORDERS = st.one_of(BEGIN, PINNED, UPSTREAMS, st.just(link.Drain()))
+FLUSH = st.builds(link.Flush, number=st.integers(0, 2**63), name=st.binary(max_size=255), is_suffix=st.booleans())
+ORDERS = st.one_of(BEGIN, PINNED, UPSTREAMS, FLUSH, st.just(link.Drain()))
 
 
 @given(ORDERS)
@@ -41,7 +42,8 @@ def test_an_order_is_read_as_it_was_written(order: link.Order) -> None:
 
 @given(st.integers(1, 2**22))
 def test_a_report_is_read_as_it_was_written(pid: int) -> None:
-    assert link.read_report(link.written(link.Serving(pid))) == link.Serving(pid)
+    for report in (link.Serving(pid), link.Flushed(pid, pid)):
+        assert link.read_report(link.written(report)) == report
 
 
 class TestRefused:

@@ -125,6 +125,19 @@ def test_before_the_doors_open_it_reads_as_long_as_it_may() -> None:
     play(scene)
 
 
+def test_who_must_not_be_overtaken_waits_until_all_is_put_back() -> None:
+    async def scene(memory: int) -> None:
+        size = await Half(memory, MANY).write()
+        one = Half(memory)
+        await one.snapshots.settle_reading()
+        one.snapshots.begin_reading(size, 0.0)
+        one.snapshots.go_on_reading(one.link)
+        await one.snapshots.settle_reading()
+        assert len(one.answers) == MANY
+
+    play(scene)
+
+
 def test_what_was_learnt_while_reading_stays() -> None:
     async def scene(memory: int) -> None:
         size = await Half(memory, MANY).write()

@@ -13,6 +13,7 @@ import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from forwarder import config as settings
@@ -108,6 +109,8 @@ class Running:
 def running(
     config: Config, directory: Path, program: tuple[str, ...] = PROGRAM, *, mode: str = "", stdout: int | None = None
 ) -> Iterator[Running]:
+    observe = msgspec.structs.replace(config.observe, control=str(directory / "control.sock"))
+    config = msgspec.structs.replace(config, observe=observe)
     with (directory / "stdout").open("wb") as out, (directory / "stderr").open("wb") as err:
         command = [sys.executable, "-c", START, mode, *program]
         given = out if stdout is None else stdout

@@ -63,7 +63,7 @@ class Bench:
     door: socket.socket
     slots: memoryview
     said: list[str]
-    reports: list[link.SnapshotRead | link.SnapshotWritten]
+    reports: list[link.Beside]
     served: int = 0
     gave_up: bool = False
 
@@ -108,7 +108,7 @@ async def bench(*program: str) -> AsyncIterator[Bench]:
     def on_serving() -> None:
         made[0].served += 1
 
-    def on_report(report: link.SnapshotRead | link.SnapshotWritten) -> None:
+    def on_report(report: link.Beside) -> None:
         made[0].reports.append(report)
 
     def on_giving_up() -> None:

@@ -127,6 +127,10 @@ class AnswerCache:
         self.put(key, response, limits, stored_at)
         return key in self.entries
 
+    def forget(self, answer: Answer) -> None:
+        """What is known under a key is to be known no more."""
+        self._entries.remove(answer)
+
     def clear(self) -> None:
         """Forget everything."""
         self._entries.clear()

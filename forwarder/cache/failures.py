@@ -100,7 +100,7 @@ class Failures:
         )
 
     def forget(self, key: bytes) -> None:
-        """The question, which is known to have failed, was answered."""
+        """The question, which is known to have failed, was answered, or is to be asked again."""
         self._entries.remove(self.entries[key])
 
     def expire(self, now: float) -> None:

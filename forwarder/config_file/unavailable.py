@@ -19,7 +19,6 @@ REFUSED: dict[str, tuple[tuple[object, ...], str]] = {
 """Path -> the values that are taken, and what to write instead of others."""
 
 IDLE: dict[str, tuple[object, str]] = {
-    "observe.control": ("auto", "there is no control socket"),
     "observe.top_names": (True, "names are not counted"),
     "node.interface": ("forwarder0", "interfaces are not set up"),
     "node.rules": ("auto", "firewall rules are not written"),

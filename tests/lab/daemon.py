@@ -98,12 +98,18 @@ class Daemon:
         """What it has complained of so far."""
         return (self._directory / "stderr").read_text()
 
+    @property
+    def control(self) -> str:
+        """The path of its control socket, where the configuration names no other."""
+        return str(self._directory / "control.sock")
+
     def __enter__(self) -> Self:
         self._directory = Path(tempfile.mkdtemp(prefix="forwarder-"))
         command = [*self._before, sys.executable, "-m", "forwarder", "run", *self._arguments]
         if self._config is not None:
             config = self._directory / "config.yaml"
-            config.write_text(yaml.safe_dump(self._config))
+            observe = {"control": self.control} | self._config["observe"]
+            config.write_text(yaml.safe_dump(self._config | {"observe": observe}))
             command += ["--config", str(config)]
         if self._namespace is not None:
             command = self._namespace.command(*command)

@@ -78,7 +78,7 @@ def test_restart_with_a_dead_upstream(upstream: ScriptedUpstream, file: Path) ->
         assert denial.rcode() == dns.rcode.NXDOMAIN
         assert 200 < denial.authority[0].ttl <= 298
         assert upstream.received == []
-        assert "2 answers of" in after.daemon.stderr
+        wait_for(lambda: has_said(after, "2 answers of"), "the line that says so")
 
 
 def test_ended_meanwhile_is_asked_again(upstream: ScriptedUpstream, file: Path) -> None:

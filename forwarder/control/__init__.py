@@ -1,0 +1,1 @@
+"""The control socket: how a command speaks to the daemon that runs."""

@@ -1,0 +1,106 @@
+"""What a command and the running daemon say to each other, and where they meet.
+
+Each message is one datagram of a SOCK_SEQPACKET socket, JSON inside, so that a person can read it and write it with socat:
+
+    {"version": 1, "request": "flush", "name": "db.example.", "below": false}
+    {"response": "flushed", "entries": 3, "pinned": 0}
+
+Touches no socket and no file. Always holds: each request carries the version of this protocol; what is no request of it is
+answered with a sentence that says why not, in a shape that every version reads.
+"""
+
+from collections.abc import Mapping
+
+import msgspec
+
+from forwarder.errors import ControlError
+
+VERSION = 1
+"""Counts up when a daemon and a command of different age would misunderstand each other."""
+MAX_REQUEST = 4096
+"""Octets. A name as people write it, every octet escaped, takes 1,020."""
+MAX_RESPONSE = 65_536
+"""Octets."""
+SYSTEM_PATH = "/run/forwarder/control.sock"
+"""Where the system's daemon is; systemd's RuntimeDirectory=forwarder makes the directory."""
+
+
+class Flush(msgspec.Struct, frozen=True, tag_field="request", tag="flush", forbid_unknown_fields=True):
+    """Forget what is known of a name; answered with `Flushed`."""
+
+    version: int
+    name: str
+    """As people write it, with or without the final dot; `.` is the root."""
+    below: bool = False
+    """And of all names below it."""
+
+
+class Flushed(msgspec.Struct, frozen=True, tag_field="response", tag="flushed"):
+    """It is forgotten: the next query is answered by an upstream."""
+
+    entries: int
+    """Answers and failures that are forgotten."""
+    pinned: int
+    """Pinned names in reach of the flush: they stay."""
+
+
+class Refused(msgspec.Struct, frozen=True, tag_field="response", tag="refused"):
+    """It was not done."""
+
+    reason: str
+    """Why not, in one sentence."""
+    version: int = VERSION
+    """What is spoken here, for whoever spoke another."""
+
+
+Request = Flush
+Response = Flushed | Refused
+
+
+class _Envelope(msgspec.Struct):
+    """What every version of every request has."""
+
+    version: int
+    request: str
+
+
+_decoders: Mapping[str, msgspec.json.Decoder[Request]] = {"flush": msgspec.json.Decoder(Flush)}
+"""By the word that stands for it."""
+_envelope_decoder = msgspec.json.Decoder(_Envelope)
+_response_decoder: msgspec.json.Decoder[Response] = msgspec.json.Decoder(Response)
+_encoder = msgspec.json.Encoder()
+
+
+def written(message: Request | Response) -> bytes:
+    """A message as bytes, for either direction."""
+    return _encoder.encode(message)
+
+
+def read_request(data: bytes) -> Request:
+    """What a command asks; raises ControlError with what to answer otherwise."""
+    try:
+        envelope = _envelope_decoder.decode(data)
+        if envelope.version != VERSION:
+            raise ControlError(f"this daemon speaks version {VERSION} of the control protocol, not {envelope.version}")
+        decoder = _decoders.get(envelope.request)
+        if decoder is None:
+            raise ControlError(f"this daemon knows no request {envelope.request!r}; it knows {', '.join(_decoders)}")
+        return decoder.decode(data)
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        raise ControlError(f'that is no request such as {{"version": {VERSION}, "request": "flush", ...}}: {error}') from error
+
+
+def read_response(data: bytes) -> Response:
+    """What the daemon answers; raises ControlError for what no daemon of ours says."""
+    try:
+        return _response_decoder.decode(data)
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        raise ControlError(f"what answers is no forwarder of this version: {error}") from error
+
+
+def paths_for(setting: str, environment: Mapping[str, str]) -> tuple[str, ...]:
+    """Where the control socket may be, the best place first; `setting` is a path or `auto`."""
+    if setting != "auto":
+        return (setting,)
+    own = environment.get("XDG_RUNTIME_DIR")
+    return (SYSTEM_PATH, f"{own}/forwarder/control.sock") if own else (SYSTEM_PATH,)

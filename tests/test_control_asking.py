@@ -1,0 +1,115 @@
+"""A command's side of the control socket: a response, or one sentence about what keeps the daemon from giving it."""
+
+import socket
+import subprocess
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from forwarder.control import asking, protocol
+from forwarder.errors import ControlError
+from tests.lab.needs import needs_root
+
+FLUSH = protocol.Flush(protocol.VERSION, "a.test.")
+SECONDS = 20
+
+
+@contextmanager
+def daemon(path: Path, converse: Callable[[socket.socket], None]) -> Iterator[None]:
+    """One that takes a single conversation."""
+
+    def serve() -> None:
+        connection, _ = listener.accept()
+        with connection:
+            converse(connection)
+
+    with socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as listener:
+        listener.bind(str(path))
+        listener.listen()
+        thread = threading.Thread(target=serve)
+        thread.start()
+        yield
+        thread.join(SECONDS)
+
+
+def assert_set(is_set: bool) -> None:  # noqa: FBT001 - it is what an event says
+    assert is_set
+
+
+def answering(octets: bytes) -> Callable[[socket.socket], None]:
+    def converse(connection: socket.socket) -> None:
+        assert protocol.read_request(connection.recv(protocol.MAX_REQUEST)) == FLUSH
+        connection.send(octets)
+
+    return converse
+
+
+def test_the_first_place_where_a_daemon_listens(tmp_path: Path) -> None:
+    dead, path = tmp_path / "dead", tmp_path / "alive"
+    with socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as gone:
+        gone.bind(str(dead))
+    with daemon(path, answering(protocol.written(protocol.Flushed(3, 0)))):
+        assert asking.ask([str(tmp_path / "none"), str(dead), str(path)], FLUSH) == protocol.Flushed(3, 0)
+
+
+@pytest.mark.parametrize(
+    ("octets", "said"),
+    [
+        (protocol.written(protocol.Refused("it will not")), "^it will not$"),
+        (b"220 mail.example ESMTP", "no forwarder of this version"),
+    ],
+)
+def test_what_is_no_success(tmp_path: Path, octets: bytes, said: str) -> None:
+    path = tmp_path / "socket"
+    with daemon(path, answering(octets)), pytest.raises(ControlError, match=said):
+        asking.ask([str(path)], FLUSH)
+
+
+def test_a_daemon_that_ends_before_it_answers(tmp_path: Path) -> None:
+    path = tmp_path / "socket"
+    with daemon(path, lambda connection: connection.close()), pytest.raises(ControlError, match="went away before it answered"):
+        asking.ask([str(path)], FLUSH)
+
+
+def test_a_daemon_that_hangs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path, is_over = tmp_path / "socket", threading.Event()
+    monkeypatch.setattr(asking, "PATIENCE_SECONDS", 0.1)
+    with daemon(path, lambda _: assert_set(is_over.wait(SECONDS))):
+        with pytest.raises(ControlError, match="did not answer within"):
+            asking.ask([str(path)], FLUSH)
+        is_over.set()
+
+
+def test_nobody_there(tmp_path: Path) -> None:
+    paths = [str(tmp_path / "one"), str(tmp_path / "two")]
+    with pytest.raises(ControlError, match=r"no daemon listens at .*/one or .*/two: is it running\?"):
+        asking.ask(paths, FLUSH)
+
+
+def test_a_path_that_no_socket_can_have() -> None:
+    with pytest.raises(ControlError, match="cannot be asked: AF_UNIX path too long"):
+        asking.ask(["/" + "x" * 200], FLUSH)
+
+
+def test_not_permitted_says_more_than_absent(tmp_path: Path) -> None:
+    needs_root()
+    path = tmp_path / "socket"
+    with socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as listener:
+        listener.bind(str(path))
+        listener.listen()
+        path.chmod(0o600)
+        script = (
+            "import os, sys; from forwarder.control import asking, protocol; from forwarder.errors import ControlError\n"
+            "os.chdir(sys.argv[1]); os.setuid(65534)\n"
+            "try: asking.ask(['socket', 'none'], protocol.Flush(1, 'a'))\nexcept ControlError as e: print(e)"
+        )
+        command = [sys.executable, "-c", script, str(tmp_path)]
+        root = Path(__file__).parent.parent
+        ended = subprocess.run(
+            command, capture_output=True, text=True, check=True, timeout=SECONDS, env={"PYTHONPATH": str(root)}
+        )
+    assert ended.stdout == "not permitted to ask the daemon at socket: only root and the user it runs as may\n"
