@@ -19,7 +19,7 @@ from forwarder.serving.answering import Memory
 from forwarder.serving.coalescing import Coalescing
 from forwarder.upstream.waiting import TICK
 from forwarder.wire.framing import HEADER_SIZE
-from forwarder.wire.message import Qtype
+from forwarder.wire.message import KEY_BEHIND_NAME, Qtype
 from forwarder.wire.names import Names, is_at_or_below, skip_name
 from forwarder.wire.records import Response
 from forwarder.wire.walking import walked
@@ -27,8 +27,6 @@ from forwarder.wire.walking import walked
 SLICE = 100
 """Entries looked at in one step: a twentieth of a millisecond where the name is rare, half a one where each answer has to be
 walked."""
-BEHIND_NAME = 5
-"""Octets of a question's key behind its name: QTYPE, QCLASS, and one for DO and CD (`Query.key`)."""
 T = TypeVar("T")
 ALIASES = frozenset({Qtype.CNAME, Qtype.DNAME})
 
@@ -48,7 +46,7 @@ class Scope:
 
     def holds_key(self, key: bytes) -> bool:
         """Whether the name of the question with this key is meant."""
-        return self.holds(key[:-BEHIND_NAME])
+        return self.holds(key[:-KEY_BEHIND_NAME])
 
     def holds_answer(self, answer: Answer) -> bool:
         """Whether an answer is one for such a name, or came to be by way of one."""
