@@ -38,9 +38,9 @@ ASK_AGAIN = 1.0
 """Seconds until a candidate is asked again about which no answer said anything."""
 PLAIN = 0
 """The last octet of a question's key where neither DO nor CD is set."""
-MAX_LATELY = 256
-"""Questions remembered that were denied by one cut, so that those asked twice can be answered by the exact cache. Names that
-are asked once each must not fill it."""
+MAX_LATELY = 1024
+"""Questions remembered that were denied by a cut, 600 KB, so that those asked twice can be answered by the exact cache. Names
+that are asked once each must not fill it."""
 ENTRY_OVERHEAD = 400
 """Octets a candidate costs beyond three times its name (its key, the name denied below, the SOA)."""
 
@@ -65,14 +65,12 @@ class Candidate(Entry, kw_only=True, eq=False, gc=False):
     cut_at: float = 0.0
     cut_until: float = 0.0
     """0: there is no cut."""
-    lately: dict[bytes, Denied] = msgspec.field(default_factory=dict)
-    """What was denied by this cut, by the question's key."""
 
 
 class Denial:
     """The cuts, and the names at which there may be one."""
 
-    __slots__ = ("_bases", "_candidates", "_kept", "_on_change", "_recall", "suffixes")
+    __slots__ = ("_bases", "_candidates", "_kept", "_lately", "_on_change", "_recall", "suffixes")
 
     def __init__(self, budget: int, on_change: Callable[[], None]) -> None:
         """`budget` in octets; `on_change`: an answer from here that may be held elsewhere is wrong from now on."""
@@ -81,6 +79,8 @@ class Denial:
         self._on_change = on_change
         self._bases: dict[bytes, int] = {}
         self._kept: set[bytes] = set()
+        self._lately: dict[bytes, Denied] = {}
+        """What was denied lately, by the question's key; good while its cut is the one that it came of."""
         self.suffixes: tuple[bytes, ...] = ()
         """What names end with that may be of interest here; others need not be brought."""
 
@@ -128,17 +128,17 @@ class Denial:
             if candidate is None or now >= candidate.cut_until:
                 continue
             candidate.visited = True
-            known = candidate.lately.get(key)
-            if known is not None:
+            known = self._lately.get(key)
+            if known is not None and known.stored_at == candidate.cut_at:
                 known.visited = True
                 return known
-            if len(candidate.lately) >= MAX_LATELY:
-                candidate.lately.clear()
+            if len(self._lately) >= MAX_LATELY:
+                self._lately.clear()
             response = denial(query.question, candidate.soa, ceil(candidate.cut_until - candidate.cut_at))
             told = Denied(
                 key_for(name, Qtype.A), 0, response=response, stored_at=candidate.cut_at, expires_at=candidate.cut_until
             )
-            candidate.lately[key] = told
+            self._lately[key] = told
             return told
         return None
 
@@ -182,7 +182,6 @@ class Denial:
             candidate.denied_until = [0.0, 0.0]
             if candidate.cut_until:
                 candidate.cut_until = 0.0
-                candidate.lately.clear()
                 self._on_change()
         return self._to_ask(denied, now) if denied else None
 
@@ -192,7 +191,6 @@ class Denial:
         if until > now:
             candidate.soa = soa_of(response)
             candidate.cut_at, candidate.cut_until = now, until
-            candidate.lately.clear()
 
     def _to_ask(self, denied: bytes, now: float) -> bytes | None:
         """The topmost candidate above a denied name that may not exist either, once another name says so too."""
