@@ -10,11 +10,9 @@ import sys
 from collections.abc import Sequence
 from typing import NoReturn
 
-from forwarder import config_file, supervisor, watching
+from forwarder import config_file, supervisor, terminal, watching
 from forwarder.control import asking, protocol
 from forwarder.errors import ConfigError, ControlError, ListenError, Problem
-from forwarder.lookup import command
-from forwarder.lookup.settings import Libc
 from forwarder.observe import metrics
 from forwarder.wire.names import name_from_text, text_from_name
 
@@ -88,10 +86,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return _obeyed(parser().parse_args(words, namespace=Arguments()))
     except ConfigError as error:
         for problem in error.problems:
-            supervisor.say(str(problem))
+            terminal.say(str(problem))
         return WRONG
     except (ListenError, ControlError) as error:
-        supervisor.say(str(error))
+        terminal.say(str(error))
         return FAILED
     except KeyboardInterrupt:
         return FAILED  # typed before there was anything to drain
@@ -111,7 +109,7 @@ def parser() -> Parser:
     lookup = commands.add_parser("lookup", allow_abbrev=False, add_help=False)
     lookup.add_argument("name", metavar="NAME")
     lookup.add_argument("type", metavar="TYPE", nargs="?")
-    lookup.add_argument("--libc", choices=[*Libc], default=Libc.GLIBC)
+    lookup.add_argument("--libc", choices=("glibc", "musl"), default="glibc")
     lookup.add_argument("--resolv-conf", metavar="FILE", default=RESOLV_CONF)
     lookup.add_argument("--server", metavar="ADDR")
     lookup.add_argument("--json", action="store_true")
@@ -137,7 +135,7 @@ def _obeyed(arguments: Arguments) -> int:
         return _lookup(arguments)
     if arguments.command == "flush":
         return _flush(arguments)
-    supervisor.say("what shall it do? forwarder run, check, lookup or flush (forwarder --help shows all there is)")
+    terminal.say("what shall it do? forwarder run, check, lookup or flush (forwarder --help shows all there is)")
     return WRONG
 
 
@@ -147,7 +145,7 @@ def _run(arguments: Arguments) -> int:
         upstreams = arguments.upstream or (() if config is not None else (RESOLV_CONF,))
         config = config_file.from_arguments(arguments.listen, upstreams, config)
     for warning in config_file.warnings_for(config):
-        supervisor.say(warning)
+        terminal.say(warning)
     return supervisor.run(config)
 
 
@@ -155,14 +153,16 @@ def _check(file: str) -> int:
     config = config_file.load(file)
     files = watching.read_files(config)
     for warning in (*config_file.warnings_for(config), *supervisor.warnings_for(config, files)):
-        supervisor.say(warning)
+        terminal.say(warning)
     return _shown(config_file.effective_text(config).rstrip("\n"))
 
 
-def _lookup(arguments: Arguments) -> int:
-    request = command.Request(arguments.name, arguments.type, arguments.libc, arguments.resolv_conf, arguments.server)
-    is_resolved = command.look_up_and_tell(request, supervisor.show, supervisor.say, in_json=arguments.json)
-    return WELL if is_resolved else FAILED
+def _lookup(arguments: Arguments) -> NoReturn:
+    """A program of its own takes our place: the daemon need not carry what it is made of."""
+    sys.stdout.flush()
+    words = (arguments.name, arguments.type or "", arguments.libc, arguments.resolv_conf, arguments.server or "")
+    form = "json" if arguments.json else ""
+    os.execv(sys.executable, [sys.executable, "-m", "forwarder.lookup", *words, form])  # noqa: S606 - no shell is wanted
 
 
 def _flush(arguments: Arguments) -> int:
@@ -174,7 +174,7 @@ def _flush(arguments: Arguments) -> int:
         raise ConfigError((Problem(f"flush {option}", str(error)),)) from error
     flushed = asking.ask(_control_paths(arguments), protocol.Flush(protocol.VERSION, name, below=option != "NAME"))
     if flushed.pinned:
-        supervisor.say(f"pinned names stay as they are: {flushed.pinned} (`hosts`)")
+        terminal.say(f"pinned names stay as they are: {flushed.pinned} (`hosts`)")
     return _shown(f"entries forgotten: {flushed.entries}")
 
 
@@ -194,4 +194,4 @@ def _control_paths(arguments: Arguments) -> Sequence[str]:
 
 
 def _shown(text: str) -> int:
-    return WELL if supervisor.show(text) else FAILED
+    return WELL if terminal.show(text) else FAILED

@@ -10,7 +10,6 @@ import ipaddress
 import os
 import signal
 import socket
-import sys
 from collections.abc import Coroutine, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -20,6 +19,7 @@ from forwarder import flushes, following, link, snapshot_file, sockets, watching
 from forwarder.control import listening, protocol
 from forwarder.errors import ConfigError, ControlError, Problem
 from forwarder.observe import counters, pages
+from forwarder.terminal import say, show
 
 DRAIN_SECONDS = 2.8
 """Between SIGTERM and the kill: longer than a question may take (1.8 s), and the whole ends within 3 s."""
@@ -296,29 +296,6 @@ def dig_line(config: settings.Config) -> str:
         host = "::1" if ":" in host else "127.0.0.1"
     name = next(iter(config.hosts.records), "example.com")
     return f"dig @{host} -p {port} {name}" if port != DNS_PORT else f"dig @{host} {name}"
-
-
-def show(text: str) -> bool:
-    """Something for a person on stdout; False when nobody reads it any more."""
-    try:
-        print(text, flush=True)
-    except OSError:
-        _abandon_stdout()
-        return False
-    return True
-
-
-def say(line: str) -> None:
-    """One line about a change of state on stderr."""
-    with contextlib.suppress(OSError):
-        print(f"forwarder: {line}", file=sys.stderr, flush=True)
-
-
-def _abandon_stdout() -> None:
-    """Nobody reads stdout any more: what is still buffered goes nowhere, instead of into a complaint at exit."""
-    nowhere = os.open(os.devnull, os.O_WRONLY)
-    os.dup2(nowhere, 1)
-    os.close(nowhere)
 
 
 def _say_why(name: str, task: asyncio.Task[None]) -> None:

@@ -33,10 +33,10 @@ class Room:
 
 
 LEAVES = "errors link observe.counters"
-BESIDE = "sockets snapshot_file following flushes"
+BESIDE = "sockets snapshot_file following flushes terminal"
 
 ROOMS: Mapping[str, Room] = {
-    **dict.fromkeys(("forwarder", "errors", "collecting", "observe", "observe.counters"), Room()),
+    **dict.fromkeys(("forwarder", "errors", "terminal", "collecting", "observe", "observe.counters"), Room()),
     "link": Room(packages="msgspec"),
     # The data plane.
     "wire": Room("errors", "msgspec"),
@@ -50,7 +50,7 @@ ROOMS: Mapping[str, Room] = {
     "config_file": Room("config errors", "msgspec yaml"),
     "hosts": Room("errors link", "dnslib"),
     "node": Room("errors"),
-    "lookup": Room("node wire errors", "dnslib"),
+    "lookup": Room("node wire errors terminal", "dnslib"),
     # The supervisor and its parts, the pages and the command line.
     "observe.metrics": Room("observe.counters errors", "prometheus_client"),
     "observe.pages": Room("observe.metrics observe.counters errors", "prometheus_client starlette uvicorn"),
@@ -62,7 +62,7 @@ ROOMS: Mapping[str, Room] = {
     "control": Room("errors", "msgspec"),
     "flushes": Room("control snapshot_file link wire errors"),
     "supervisor": Room(f"{BESIDE} control watching workers config hosts node observe.pages {LEAVES}", "uvicorn"),
-    "cli": Room("supervisor watching config config_file control lookup wire observe.metrics observe.pages node errors"),
+    "cli": Room("supervisor watching config config_file control wire observe.metrics observe.pages node errors terminal"),
     "__main__": Room("cli"),
 }
 
