@@ -19,11 +19,11 @@ import msgspec
 from forwarder.cache.answers import Answer
 from forwarder.cache.bounded import Bounded, Entry
 from forwarder.cache.lifetime import Limits, lifetime_for
-from forwarder.wire.message import CLASS_IN, KEY_BEHIND_NAME, Qtype, Query, Rcode
+from forwarder.cache.pairs import ADDRESS_TYPES
+from forwarder.wire.message import KEY_BEHIND_NAME, Qtype, Query, Rcode, key_for
 from forwarder.wire.names import ancestors, is_at_or_below
 from forwarder.wire.records import Kind, Response, denial, soa_of
 
-ADDRESS_TYPES = (int(Qtype.A), int(Qtype.AAAA))
 LEVELS_OF_SERVICES = 2
 """Below `svc.` of the cluster domain: a namespace, and a service. Elsewhere one level."""
 NEVER_CUT = (b"\x03svc", b"\x03pod")
@@ -231,8 +231,3 @@ class Denial:
             starts.append(position)
             position += 1 + length
         return []
-
-
-def key_for(name: bytes, qtype: int) -> bytes:
-    """The key of a plain question."""
-    return name + qtype.to_bytes(2) + CLASS_IN.to_bytes(2) + bytes((PLAIN,))

@@ -15,7 +15,10 @@ from forwarder.wire.records import POSITIVE, Kind, Response, as_nodata, soa_of
 NXDOMAIN = Kind.NXDOMAIN
 TYPE_AT = -4
 """Where in a question's key the lower octet of QTYPE stands: QCLASS, DO and CD follow."""
-A, AAAA = bytes((Qtype.A,)), bytes((Qtype.AAAA,))
+ADDRESS_TYPES = (int(Qtype.A), int(Qtype.AAAA))
+"""The two halves."""
+OTHER_TYPE: dict[int, bytes] = {Qtype.A: bytes((Qtype.AAAA,)), Qtype.AAAA: bytes((Qtype.A,))}
+"""The lower octet of QTYPE, in one half and in the other."""
 MAX_WATCHED = 4096
 """Some 700 KB. A denial is seldom kept longer than 30 s; beyond so many the oldest may contradict its other half that long."""
 MAX_EXEMPT = 1000
@@ -37,7 +40,7 @@ class Pairs:
 
     def denied(self, key: bytes, now: float) -> Answer | None:
         """For an AAAA question without a fresh answer: the answer to its A, if that says that there is no such name."""
-        answer = self._recall(key_of_a(key))
+        answer = self._recall(other_half(key))
         if answer is None or answer.response.kind is not NXDOMAIN or now >= answer.expires_at:
             return None
         if answer.response.negative_ttl < 0 or len(self._exempt) >= MAX_EXEMPT:
@@ -52,26 +55,23 @@ class Pairs:
 
     def exists_for_a(self, key: bytes, now: float) -> bool:
         """Whether the name of an AAAA question is known to exist by its A."""
-        answer = self._recall(key_of_a(key))
+        answer = self._recall(other_half(key))
         return answer is not None and answer.response.kind is not NXDOMAIN and now < answer.expires_at
 
     def learn_denied(self, key: bytes, response: Response, now: float, *, is_other_asked: bool) -> None:
         """NXDOMAIN for one half was kept; `is_other_asked`: the other is in progress."""
-        if key[TYPE_AT] == Qtype.A:
-            other = key_of_aaaa(key)
-            known = self._recall(other)
-            if known is not None and known.response.kind is POSITIVE and now < known.expires_at:
-                self._exempt_zone_of(response)
-            if is_other_asked:
-                self._watch(other)
-        else:
-            self._watch(key_of_a(key))
+        other, is_a = other_half(key), key[TYPE_AT] == Qtype.A
+        known = self._recall(other) if is_a else None
+        if known is not None and known.response.kind is POSITIVE and now < known.expires_at:
+            self._exempt_zone_of(response)
+        if is_other_asked or not is_a:
+            self._watch(other)
 
     def learn_watched(self, key: bytes, response: Response, now: float) -> None:
         """The answer to a question that is among the `watched` was kept: what it says about the other half, which is denied."""
         del self.watched[key]
         is_a = key[TYPE_AT] == Qtype.A
-        other = self._recall(key_of_aaaa(key) if is_a else key_of_a(key))
+        other = self._recall(other_half(key))
         if other is None or other.response.kind is not NXDOMAIN or now >= other.expires_at:
             return
         if is_a and response.rcode == Rcode.NOERROR:
@@ -91,11 +91,6 @@ class Pairs:
             self._on_change()
 
 
-def key_of_a(key: bytes) -> bytes:
-    """The key of the A question that belongs to an AAAA question."""
-    return key[:TYPE_AT] + A + key[TYPE_AT + 1 :]
-
-
-def key_of_aaaa(key: bytes) -> bytes:
-    """The key of the AAAA question that belongs to an A question."""
-    return key[:TYPE_AT] + AAAA + key[TYPE_AT + 1 :]
+def other_half(key: bytes) -> bytes:
+    """The key of the AAAA question that belongs to an A question, or the other way round."""
+    return key[:TYPE_AT] + OTHER_TYPE[key[TYPE_AT]] + key[TYPE_AT + 1 :]

@@ -32,9 +32,8 @@ def endpoint(server: str) -> tuple[socket.AddressFamily, tuple[object, ...]]:
     """`ADDRESS:PORT` as the socket module wants it; a scope (`%eth0`) becomes its number. Raises OSError for an unknown one."""
     host, _, port = server.rpartition(":")
     flags = socket.AI_NUMERICHOST | socket.AI_NUMERICSERV
-    family, _, _, _, address = socket.getaddrinfo(host.strip("[]").encode(), port, flags=flags)[
-        0
-    ]  # a str loads the IDNA tables
+    found = socket.getaddrinfo(host.strip("[]").encode(), port, flags=flags)  # a str would load the IDNA tables
+    family, _, _, _, address = found[0]
     return family, address
 
 

@@ -13,23 +13,23 @@ the deadline at the latest; a failure never hides an answer that is still of use
 from dataclasses import dataclass
 
 from forwarder.cache.answers import Answer, AnswerCache
-from forwarder.cache.denial import ADDRESS_TYPES, Denial, Denied, key_for
+from forwarder.cache.denial import Denial, Denied
 from forwarder.cache.exact import ExactCache
 from forwarder.cache.failures import Failures
-from forwarder.cache.pairs import Pairs, key_of_a, key_of_aaaa
+from forwarder.cache.pairs import ADDRESS_TYPES, Pairs, other_half
 from forwarder.cache.pinned import PinnedNames
 from forwarder.errors import WireError
 from forwarder.observe.counters import ANSWERS, DENIAL, EXACT, HOSTS, PREFETCHES, kind_for
 from forwarder.serving.coalescing import NOBODY, Asker, Coalescing, Door
 from forwarder.serving.patience import ClientResponseTimer, Known, Patience, patience_for
 from forwarder.serving.policy import FIRST_META_TYPE, aaaa_dropped, looped, not_in_memory, not_permitted, ruling_on
-from forwarder.serving.responding import Outcome, Responding
+from forwarder.serving.responding import NO_ERROR, Outcome, Responding
 from forwarder.upstream.asking import Unanswered, told_as
 from forwarder.upstream.probing import Probing
 from forwarder.upstream.waiting import Timers, Waiting, step
 from forwarder.upstream.zones import NOBODY_CONFIGURED, Zone, Zones
 from forwarder.wire.edns import ExtendedError
-from forwarder.wire.message import CLASS_IN, RD, Qtype, Query, Rcode, is_truncated, parse_query, query_for_key
+from forwarder.wire.message import CLASS_IN, RD, Qtype, Query, Rcode, is_truncated, key_for, parse_query, query_for_key
 from forwarder.wire.records import Kind, Response, as_nodata
 
 MARGIN = 1 / 18
@@ -40,7 +40,7 @@ FAILING_TAKES = 0.0002
 before the deadline."""
 A, AAAA = ADDRESS_TYPES
 NXDOMAIN = Kind.NXDOMAIN
-NO_ERROR, SYNTHESIZED = ExtendedError.NONE, ExtendedError.SYNTHESIZED
+SYNTHESIZED = ExtendedError.SYNTHESIZED
 HINFO = int(Qtype.HINFO)
 """What probes for loops ask for: clients hardly ever do."""
 OVERLOADED = Unanswered(ExtendedError.NO_REACHABLE_AUTHORITY, "too many questions in progress")
@@ -258,7 +258,7 @@ class Answering:
     async def _exists_for_a(self, query: Query, until: float) -> bool:
         """Whether the name of an AAAA question exists by its A, which is waited for where it is in progress."""
         exists = self.memory.pairs.exists_for_a(query.key, self._turn.now)
-        first = self._in_progress.get(key_of_a(query.key))
+        first = self._in_progress.get(other_half(query.key))
         if exists or first is None:
             return exists
         first.other_half = waiting = Waiting()
@@ -271,7 +271,7 @@ class Answering:
         """Whether this is an AAAA question, and its name exists by its A, or may."""
         if query.qtype != AAAA:
             return False
-        return key_of_a(query.key) in self._in_progress or self.memory.pairs.exists_for_a(query.key, now)
+        return other_half(query.key) in self._in_progress or self.memory.pairs.exists_for_a(query.key, now)
 
     def _learn(self, query: Query, response: Response, zone: Zone) -> None:
         """What a response, just kept, says of other questions."""
@@ -279,8 +279,7 @@ class Answering:
         if key in pairs.watched:
             pairs.learn_watched(key, response, now)
         if response.kind is NXDOMAIN and query.qtype in ADDRESS_TYPES:
-            other = key_of_aaaa(key) if query.qtype == A else key_of_a(key)
-            pairs.learn_denied(key, response, now, is_other_asked=other in self._in_progress)
+            pairs.learn_denied(key, response, now, is_other_asked=other_half(key) in self._in_progress)
         if query.name.endswith(denial.suffixes):
             candidate = denial.learn(query, response, self._limits[zone.number], now)
             if candidate is not None:

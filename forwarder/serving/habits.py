@@ -10,6 +10,7 @@ from array import array
 from collections.abc import Mapping
 
 from forwarder.cache.answers import Answer
+from forwarder.cache.pairs import ADDRESS_TYPES, other_half
 from forwarder.observe.counters import AFTER, CLIENT_REPEATS, SPLIT_PAIRS
 from forwarder.serving.coalescing import Asker
 from forwarder.wire.message import Qtype
@@ -26,9 +27,7 @@ PAIR_APART = 1.0
 once the first was answered."""
 LONG_AGO = -1e9
 AFTER_FAILURE, AFTER_FAILURE_MUSL, AFTER_LOST_REPLY, AFTER_SILENCE = (CLIENT_REPEATS + place for place in range(len(AFTER)))
-A, AAAA = int(Qtype.A), int(Qtype.AAAA)
-OTHER_HALF = {A: AAAA.to_bytes(2), AAAA: A.to_bytes(2)}
-"""QTYPE -> the other half of the pair, as octets of a key."""
+AAAA = int(Qtype.AAAA)
 
 
 class Habits:
@@ -50,7 +49,7 @@ class Habits:
     def failed(self, asker: Asker) -> None:
         """This client is told a failure."""
         query, now = asker.query, asker.received_at
-        if query.qtype not in OTHER_HALF or asker.door.is_stream:
+        if query.qtype not in ADDRESS_TYPES or asker.door.is_stream:
             return
         who = hash((asker.peer, query.name))
         slot = who % SLOTS
@@ -81,8 +80,7 @@ class Habits:
     def timed_out(self, first: Asker, answers: Mapping[bytes, Answer]) -> None:
         """No upstream answered this question in time; `answers`, by key, are those they gave."""
         query = first.query
-        other_half = OTHER_HALF.get(query.qtype)
-        if other_half is not None:
-            answer = answers.get(query.name + other_half + query.key[-3:])
+        if query.qtype in ADDRESS_TYPES:
+            answer = answers.get(other_half(query.key))
             if answer is not None and answer.stored_at > first.received_at - PAIR_APART:
                 self._counts[SPLIT_PAIRS] += 1

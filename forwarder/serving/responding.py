@@ -108,7 +108,7 @@ class Responding:
     def fitted(
         self, response: Response, query: Query, door: Door, *, age: int = 0, turn: int = 0, error: ExtendedError = NO_ERROR
     ) -> bytes:
-        """A fresh response as this client gets it."""
+        """A response as this client gets it."""
         limit = our_size = self.terms.max_udp_size
         opt = response_opt(query, our_size, error) if query.has_edns else b""
         if door.is_stream:
@@ -146,7 +146,4 @@ class Responding:
         answer.visited = True
         answer.turn += 1
         response = with_ttls_set(answer.response, self.terms.stale_answer_ttl)
-        our_size = self.terms.max_udp_size
-        limit = LARGEST if door.is_stream else min(query.udp_size, our_size)
-        opt = response_opt(query, our_size, ExtendedError.STALE_ANSWER)
-        return fitted(response, query, limit, opt, turn=answer.turn)
+        return self.fitted(response, query, door, turn=answer.turn, error=ExtendedError.STALE_ANSWER)

@@ -12,7 +12,7 @@ import secrets
 from forwarder.upstream.network import Network
 from forwarder.upstream.servers import OPEN, Failed, Server
 from forwarder.upstream.waiting import step
-from forwarder.wire.message import CLASS_IN, Qtype, query_for_key
+from forwarder.wire.message import Qtype, key_for, query_for_key
 from forwarder.wire.names import MAX_NAME
 from forwarder.wire.records import Response
 
@@ -189,7 +189,7 @@ class Probe:
 
     async def _asked(self, name: bytes, qtype: int) -> bool | None:
         """Whether any readable response comes; None: we had no socket to ask with, or somebody forges responses."""
-        query = query_for_key(name + qtype.to_bytes(2) + CLASS_IN.to_bytes(2) + b"\0")
+        query = query_for_key(key_for(name, qtype))
         edns = not self._server.dialect.speaks_plain(self._network.turn.now)
         outcome: Response | Failed = Failed.LOST
         was_mismatched = False

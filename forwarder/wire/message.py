@@ -180,6 +180,11 @@ KEY_BEHIND_NAME = 5
 """Octets of a question's key behind the name: QTYPE, QCLASS, one for DO and CD."""
 
 
+def key_for(name: bytes, qtype: int) -> bytes:
+    """The key of the question for this name (lower-cased wire form) and type, with neither DO nor CD."""
+    return name + qtype.to_bytes(2) + CLASS_IN.to_bytes(2) + b"\0"
+
+
 def query_for_key(key: bytes) -> Query:
     """A query of our own for the question that answers cache and coalescing know by this key."""
     do, cd = _FLAGS_OF_TAILS[key[-1:]]

@@ -59,14 +59,9 @@ def compiled_for_glibc(directory: Path) -> Path:
     return _compiled(directory / "getaddrinfo-glibc", needs_program("gcc"))
 
 
-def lookups(
-    namespace: Namespace, client: Path, names: Sequence[str], *, processes: int = 1, before: Sequence[str] = ()
-) -> list[Lookup]:
-    """Each process looks up its share of the names, one after the other; in the order of `names`.
-
-    `before`: a program that changes where or how they run.
-    """
-    command = namespace.command(*before, str(client), "-")
+def lookups(namespace: Namespace, client: Path, names: Sequence[str], *, processes: int = 1) -> list[Lookup]:
+    """Each process looks up its share of the names, one after the other; in the order of `names`."""
+    command = namespace.command(str(client), "-")
     running = [subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) for _ in range(processes)]
     with ThreadPoolExecutor(processes) as pool:
         shares = [names[number::processes] for number in range(processes)]
@@ -77,7 +72,10 @@ def lookups(
 
 
 class ResolvingProcess:
-    """One process that looks names up whenever it is told to, from the `with` on. `before`: as in `lookups`."""
+    """One process that looks names up whenever it is told to, from the `with` on.
+
+    `before`: a program that changes where or how it runs.
+    """
 
     def __init__(self, namespace: Namespace, client: Path, *, before: Sequence[str] = ()) -> None:
         self._command = namespace.command(*before, str(client), "-")
