@@ -25,10 +25,12 @@ class Following:
         files: watching.Files,
         ensure_told: Callable[[link.Pinned, link.Upstreams], None],
         say: Callable[[str], None],
+        rows: Sequence[str] = (),
     ) -> None:
-        """`ensure_told` raises ConfigError when no worker could be told that; `say` takes a line about a change of state."""
+        """`ensure_told` raises ConfigError when no worker could be told that; `say` takes a line about a change of state;
+        `rows` in the counters are given out already."""
         self.pinned = files.pinned
-        self.upstreams = _with_rows(files.asked.upstreams, ())
+        self.upstreams = _with_rows(files.asked.upstreams, rows)
         self._config = config
         self._watched = files.watched
         self._nameservers = files.asked.nameservers

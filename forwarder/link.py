@@ -1,8 +1,9 @@
 """What the supervisor and a worker say to each other, over one socket pair.
 
 Each message is one datagram of a SOCK_SEQPACKET pair, msgpack inside, so that a message arrives whole or not at all. The
-worker reads no file: all it needs to know comes this way. Always holds: the first message to a worker is `Begin`, its first
-answer is `Serving`.
+worker reads no file: all it needs to know comes this way. Always holds: the first message to a worker is `Begin`; what it is
+ordered to do it does in that order; it serves from `Open` on, and says so; an order that is reported on has a number, and its
+report the same.
 """
 
 import msgspec
@@ -56,48 +57,89 @@ class Upstreams(msgspec.Struct, frozen=True, tag=True):
         return {name: rows.get(name, len(rows) - 1) for name in names}
 
 
+class Part(msgspec.Struct, frozen=True, array_like=True):
+    """Answers as octets: one snapshot or several, one behind the other."""
+
+    memory: int
+    """File descriptor of the memory in which they stand, inherited."""
+    size: int
+    """Octets, from its beginning."""
+
+
+class Estate(msgspec.Struct, frozen=True):
+    """What a worker can hand over to another instance when its supervisor was killed."""
+
+    sockets: list[int]
+    """File descriptors of everything that is bound for the network."""
+    past: int
+    """File descriptor of the counters of workers that ended."""
+    control: int
+    """File descriptor of the control socket, which listens."""
+    control_path: str
+    """Where it is."""
+    made_directory: bool
+    """Whether its directory was made for it."""
+    workers: int
+    """How many there are to ask."""
+
+    @property
+    def descriptors(self) -> list[int]:
+        """All of them."""
+        return [*self.sockets, self.past, self.control]
+
+
 class Begin(msgspec.Struct, frozen=True, tag=True):
-    """Serve: the first message to a worker. The sockets are inherited under the numbers given here."""
+    """Build what is needed to serve: the first message to a worker. The sockets are inherited under the numbers given here."""
 
     config: bytes
     """The effective configuration as `config.to_json` wrote it."""
     udp: list[int]
-    """File descriptors of bound UDP sockets, non-blocking."""
+    """File descriptors of its bound UDP sockets, non-blocking."""
     tcp: list[int]
-    """File descriptors of listening TCP sockets, non-blocking."""
+    """File descriptors of listening TCP sockets, non-blocking, shared by all workers."""
     counters: int
-    """File descriptor of the memory map of `observe.counters`."""
+    """File descriptor of the memory map of `observe.counters`, its own."""
     pinned: Pinned
     upstreams: Upstreams
     authorities: dict[str, int] = msgspec.field(default_factory=dict)
     """`ca_file` of each zone asked over TLS (`` for the system's) -> file descriptor of a memory file with the certificates,
     DER, one after the other. Not in the message: the system's alone take 160 KB, and some links hold 200 KB."""
     snapshot: int = -1
-    """File descriptor of the memory through which the answers cache is handed over; -1: it is not kept."""
-    restore: int = 0
-    """Octets in that memory to put back before the doors open, as far as there is time; 0: none."""
+    """File descriptor of the memory into which it writes its answers."""
+    number: int = 0
+    """Which of the workers it is, from 0 on."""
+    workers: int = 1
+    """How many share the names (`forwarder.steering`)."""
+    estate: Estate | None = None
+    """None: nobody could ask for it, and a worker without a supervisor leaves."""
+
+
+class Open(msgspec.Struct, frozen=True, tag=True):
+    """Open the doors; `Serving` follows."""
 
 
 class Restore(msgspec.Struct, frozen=True, tag=True):
-    """Put back the answers in the snapshot memory, beside the answering; `SnapshotRead` follows."""
+    """Put back those of these answers that are its own; `SnapshotRead` follows. Before the doors open it has a head start,
+    beside the answering it does the rest."""
 
-    size: int
-    """Octets in the memory."""
+    parts: list[Part]
+    number: int = 0
 
 
 class Snapshot(msgspec.Struct, frozen=True, tag=True):
     """Write all answers into the snapshot memory, beside the answering; `SnapshotWritten` follows, also while draining."""
 
+    number: int = 0
+
 
 class Flush(msgspec.Struct, frozen=True, tag=True):
     """Forget what is known of a name, beside the answering; `Flushed` follows."""
 
-    number: int
-    """For the report."""
     name: bytes
     """Lower-cased wire form."""
     is_suffix: bool
     """And of all names below it."""
+    number: int = 0
 
 
 class Drain(msgspec.Struct, frozen=True, tag=True):
@@ -105,22 +147,24 @@ class Drain(msgspec.Struct, frozen=True, tag=True):
 
 
 class Serving(msgspec.Struct, frozen=True, tag=True):
-    """The worker's first answer: its doors are open."""
+    """The doors are open."""
 
     pid: int
 
 
 class SnapshotRead(msgspec.Struct, frozen=True, tag=True):
-    """The snapshot memory is free again, what was of use in it is put back."""
+    """What was of use in the parts is put back, and their memory is left alone."""
 
+    number: int
     answers: int
     problem: str
-    """Why there were none: what the octets are instead of a snapshot; else empty."""
+    """Why there were not more: what the octets are instead of a snapshot; else empty."""
 
 
 class SnapshotWritten(msgspec.Struct, frozen=True, tag=True):
     """A whole snapshot stands in the memory, and the worker leaves it alone."""
 
+    number: int
     size: int
     """Octets."""
     problem: str
@@ -131,15 +175,16 @@ class Flushed(msgspec.Struct, frozen=True, tag=True):
     """Nothing that was known of the name, or asked for it, before the order came is told any more."""
 
     number: int
-    """The order's."""
     entries: int
     """Answers and failures that are forgotten."""
 
 
-Order = Begin | Pinned | Upstreams | Restore | Snapshot | Flush | Drain
-Beside = SnapshotRead | SnapshotWritten | Flushed
-"""What a worker says besides that it serves."""
-Report = Serving | Beside
+Numbered = Restore | Snapshot | Flush
+"""What is reported on when it is done."""
+Order = Begin | Open | Pinned | Upstreams | Numbered | Drain
+Done = SnapshotRead | SnapshotWritten | Flushed
+"""What a worker says when it has done what it was ordered."""
+Report = Serving | Done
 
 MAX_MESSAGE_SIZE = 4 << 20
 """Octets of one message; a hosts file of 50,000 names takes 3 MiB. The socket buffers are set to hold it."""

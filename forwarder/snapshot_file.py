@@ -1,9 +1,9 @@
-"""The file that `cache.snapshot` names: when the answers are written to it and read from it.
+"""The answers of all workers as octets: when they are written, when they are put back, and the file that `cache.snapshot` names.
 
-The worker writes answers into memory that both share, and reads them there; this side moves octets between that memory and the
+Workers write answers into memory that both share, and read them there; this side moves octets between such memory and the
 file, in threads, and never looks into them. Always holds: the file is a whole snapshot or what it was before; DNS waits for no
-disk but START_SECONDS at the start; a snapshot that a worker died of is not offered to the next; the memory is given back once
-it was read or saved.
+disk but START_SECONDS at the start; a snapshot that a worker died of is not offered to the next, nor one from before a flush;
+the memory is given back once it was read or saved.
 """
 
 import asyncio
@@ -13,11 +13,9 @@ import functools
 import os
 import stat
 import threading
-from collections.abc import Callable, Iterator
-from enum import Enum, auto
+from collections.abc import Awaitable, Callable, Coroutine, Iterator, Sequence
 from pathlib import Path
-
-import msgspec
+from typing import Protocol
 
 from forwarder import link
 
@@ -39,7 +37,11 @@ class File:
         """`limit` octets at most are read."""
         self.path = Path(path)
         self.memory = os.memfd_create("forwarder-snapshot")
+        """What is read; lives as long as this object."""
         self._limit = limit
+
+    def __del__(self) -> None:
+        os.close(self.memory)
 
     def load(self) -> int:
         """The file into the memory; its octets, 0 where there is no file. Raises OSError that says why it is not used."""
@@ -58,18 +60,21 @@ class File:
             if status.st_size > self._limit:
                 raise OSError(errno.EFBIG, f"{status.st_size} octets are more than cache.memory")
             os.ftruncate(self.memory, 0)
+            os.lseek(self.memory, 0, os.SEEK_SET)
             _move(source, self.memory, status.st_size)
         finally:
             os.close(source)
         return status.st_size
 
-    def save(self, size: int) -> int:
-        """The first `size` octets of the memory in place of the file. Raises OSError; the file is then what it was."""
+    def save(self, parts: Sequence[link.Part]) -> int:
+        """These parts, one behind the other, in place of the file; the octets they take. Raises OSError; the file is then
+        what it was."""
         beside = self.path.with_name(self.path.name + ".tmp")
         beside.unlink(missing_ok=True)
         target = os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, MODE)
         try:
-            _move(self.memory, target, size)
+            for part in parts:
+                _move(part.memory, target, part.size)
             os.fsync(target)
             beside.rename(self.path)
         except BaseException:
@@ -83,7 +88,7 @@ class File:
             os.fsync(directory)
         finally:
             os.close(directory)
-        return size
+        return sum(part.size for part in parts)
 
     def remove(self) -> None:
         """Nobody is to read the file any more."""
@@ -96,9 +101,8 @@ class File:
 
 
 def _move(source: int, target: int, size: int) -> None:
-    """Exactly so many octets from the beginning of one file to the other."""
+    """The first so many octets of one file to where the other stands."""
     moved = 0
-    os.lseek(target, 0, os.SEEK_SET)
     while moved < size:
         count = os.sendfile(target, source, moved, min(CHUNK, size - moved))
         if not count:
@@ -106,179 +110,171 @@ def _move(source: int, target: int, size: int) -> None:
         moved += count
 
 
-class Holder(Enum):
-    """Who may touch the shared memory."""
+class Asked(Protocol):
+    """A worker, as far as it is asked for answers here."""
 
-    NOBODY = auto()
-    READER = auto()
-    """A worker that reads it."""
-    WRITER = auto()
-    """A worker that writes it."""
-    FILE = auto()
-    """A thread that moves it to the file or from there."""
+    @property
+    def memory(self) -> int:
+        """Descriptor of the memory into which it writes."""
 
-
-Moving = asyncio.Future[int | OSError]
-"""What a thread does: the octets it moved, or why it could not."""
+    def ask(self, order: link.Numbered) -> Awaitable[link.Done | None]:
+        """What it reports when it is done, None when it is no more."""
 
 
 class Snapshots:
-    """When the cache is written and read; lives in a running asyncio loop."""
+    """When answers are written and put back; lives in a running asyncio loop."""
 
     def __init__(
-        self, file: File | None, tell: Callable[[link.Order], bool], say: Callable[[str], None], *, every: float = EVERY_SECONDS
+        self, file: File | None, workers: Sequence[Asked], say: Callable[[str], None], *, is_outdated: bool = False
     ) -> None:
-        """Without a file nothing ever happens. `tell` says something to a worker that serves, False when none does."""
+        """Without a file none is written or read. `is_outdated`: what the file holds now must not be put back."""
+        self.use = asyncio.Lock()
+        """Whoever holds it may have workers write, and read what they wrote."""
         self._file = file
-        self._tell = tell
+        self._workers = workers
         self._say = say
-        self._every = every
-        self._holder = Holder.NOBODY
-        self._loaded = 0
-        self._has_begun = False
-        self._is_wanted = False  # by a worker that began with an empty cache
         self._complaint = ""
-        self._flushes = 0
-        self._flushes_ordered = 0
-        """How many there had been when the last snapshot was ordered."""
+        self._flushes = int(is_outdated)
         self._flushes_saved = 0
-        """The same of the snapshot in the file."""
-        self._saving: Moving | None = None
+        """How many there had been when the snapshot in the file was ordered."""
+        self._died_of_it = False
+        self._saving: asyncio.Task[None] | None = None
+        self._restoring: set[asyncio.Task[None]] = set()
 
     @property
     def descriptors(self) -> tuple[int, ...]:
-        """What a worker inherits."""
+        """What workers inherit besides the memory of each."""
         return () if self._file is None else (self._file.memory,)
 
-    async def load(self) -> None:
-        """Have the file ready for the first worker; a slow disk is waited for no longer than START_SECONDS."""
-        if self._file is not None:
-            await asyncio.wait((self._load(self._file),), timeout=START_SECONDS)
+    async def written(self) -> list[link.Part]:
+        """Have every worker write all its answers; where they stand until `forget`. For whoever holds `use`.
 
-    async def run(self, ending: asyncio.Event) -> None:
-        """A snapshot every so often, until the end comes."""
+        Of a worker that ends meanwhile there is none. Raises OSError when there is no memory for them.
+        """
+        reports = await asyncio.gather(*(worker.ask(link.Snapshot()) for worker in self._workers))
+        parts = []
+        for worker, report in zip(self._workers, reports, strict=True):
+            if isinstance(report, link.SnapshotWritten):
+                if report.problem:
+                    raise OSError(errno.ENOMEM, report.problem)
+                parts.append(link.Part(worker.memory, report.size))
+        return parts
+
+    def forget(self) -> None:
+        """Give back the memory that workers wrote into."""
+        for worker in self._workers:
+            os.ftruncate(worker.memory, 0)
+
+    # The file.
+
+    async def run(self, ending: asyncio.Event, every: float = EVERY_SECONDS) -> None:
+        """Save so often, until the end comes; seconds."""
         while self._file is not None and not ending.is_set():
             with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(self._every):
+                async with asyncio.timeout(every):
                     await ending.wait()
                     return
-            self.order()
+            self.save()
 
-    def order(self) -> None:
-        """Have a snapshot written, unless one is being written or read."""
-        if self._file is not None and self._holder is Holder.NOBODY and self._tell(link.Snapshot()):
-            self._holder = Holder.WRITER
-            self._flushes_ordered = self._flushes
+    def save(self) -> None:
+        """Have the file written, unless it is being written."""
+        if self._file is not None and (self._saving is None or self._saving.done()):
+            self._saving = asyncio.create_task(self._save(self._file))
+
+    async def saved(self, seconds: float) -> None:
+        """The end is near: wait for what is being written, for so many seconds."""
+        if self._file is None:
+            return
+        if self._saving is not None and not self._saving.done():
+            await asyncio.wait((self._saving,), timeout=seconds)
+            if not self._saving.done():
+                self._say_unwritten(self._file, "there was not enough time")
+                self._saving.cancel()
+        if self._is_outdated:
+            self._file.remove()
+
+    async def load(self) -> None:
+        """Have the workers put back what the file holds; a slow disk is waited for no longer than START_SECONDS."""
+        if self._file is not None:
+            told = asyncio.Event()
+            self._begin(self._restore(self._file, self._workers, told))
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(START_SECONDS):
+                    await told.wait()
+
+    def reload(self, worker: Asked) -> None:
+        """The same for one worker that took the place of another, beside its answering."""
+        if self._file is not None:
+            self._begin(self._restore(self._file, (worker,), asyncio.Event()))
 
     def outdate(self) -> None:
         """Answers are being flushed: what the file holds is given to no worker any more."""
         self._flushes += 1
 
     def renew(self) -> None:
-        """Answers were flushed: replace the file, as soon as what is written now, if anything is, is done."""
+        """Answers were flushed: replace the file, once more where it is being written."""
         self._flushes += 1
-        self.order()
+        self.save()
 
-    async def saved(self, seconds: float) -> None:
-        """The last worker is gone: wait for what it left, within so many seconds."""
-        if self._file is None:
-            return
-        if self._saving is not None:
-            await asyncio.wait((self._saving,), timeout=seconds)
-        if self._holder is Holder.WRITER or self._saving is not None:
-            self._say_unwritten(self._file, "there was not enough time")
-        if self._is_outdated():
-            self._file.remove()
-
-    # What happens to workers.
-
-    def offered(self, begin: link.Begin) -> link.Begin:
-        """The first message to a worker, which takes the place of the one before."""
-        if self._file is None:
-            return begin
-        died_of_it = self._holder is Holder.READER
-        if died_of_it:
-            self._say_unused(self._file, "was being read when the worker died (please report)")
-        if self._holder is not Holder.FILE:
-            self._holder = Holder.NOBODY
-        restore, self._loaded = self._loaded, 0
-        if restore:
-            self._holder = Holder.READER
-        self._is_wanted = self._has_begun and not died_of_it
-        self._has_begun = True
-        return msgspec.structs.replace(begin, snapshot=self._file.memory, restore=restore)
-
-    def served(self) -> None:
-        """A worker answers; one that took the place of another is given what the file holds."""
-        if self._file is not None and self._is_wanted and self._holder is Holder.NOBODY and not self._is_outdated():
-            self._load(self._file)
-
-    def take(self, report: link.SnapshotRead | link.SnapshotWritten) -> None:
-        """The worker is done with the memory."""
-        file = self._file
-        if file is None:
-            return
-        match report:
-            case link.SnapshotWritten(problem="", size=size):
-                self._save(file, size)
-                return
-            case link.SnapshotWritten(problem=problem):
-                self._say_unwritten(file, problem)
-            case link.SnapshotRead(problem="", answers=answers):
-                self._say(f"cache.snapshot: {answers} answers of {file.path} are known again")
-            case link.SnapshotRead(problem=problem):
-                self._say_unused(file, problem)
-        self._release(file)
-
-    # What happens to the file.
-
-    def _load(self, file: File) -> Moving:
-        self._holder = Holder.FILE
-        self._is_wanted = False
-        loading = _in_thread(file.load)
-        loading.add_done_callback(lambda ended: self._end_loading(file, ended.result()))
-        return loading
-
-    def _end_loading(self, file: File, outcome: int | OSError) -> None:
-        self._holder = Holder.NOBODY
-        if isinstance(outcome, OSError):
-            self._say_unused(file, f"cannot be read ({outcome.strerror})")
-        elif not self._has_begun:
-            self._loaded = outcome
-        elif self._is_outdated():
-            self._release(file)
-        elif outcome and self._tell(link.Restore(outcome)):
-            self._holder = Holder.READER
-        else:
-            self._is_wanted = outcome > 0
-            self._release(file)
-
-    def _save(self, file: File, size: int) -> None:
-        self._holder = Holder.FILE
-        self._saving = _in_thread(functools.partial(file.save, size))
-        self._saving.add_done_callback(lambda ended: self._end_saving(file, ended.result()))
-
-    def _end_saving(self, file: File, outcome: int | OSError) -> None:
-        self._saving = None
-        if isinstance(outcome, OSError):
-            self._say_unwritten(file, outcome.strerror)
-        else:
-            self._complaint = ""
-            self._flushes_saved = self._flushes_ordered
-        self._release(file)
-        self.served()  # whoever began meanwhile
-
-    def _release(self, file: File) -> None:
-        self._holder = Holder.NOBODY
-        file.forget()
-        if self._flushes_ordered < self._flushes:
-            self.order()
-
+    @property
     def _is_outdated(self) -> bool:
         """Whether the file holds what was flushed since."""
         return self._flushes_saved < self._flushes
 
-    # What is said of it.
+    def _begin(self, work: Coroutine[None, None, None]) -> None:
+        task = asyncio.create_task(work)
+        self._restoring.add(task)
+        task.add_done_callback(self._restoring.discard)
+
+    async def _save(self, file: File) -> None:
+        """Again while there are flushes meanwhile; until it cannot be done."""
+        while True:
+            async with self.use:
+                flushes = self._flushes
+                try:
+                    parts = await self.written()
+                    if not parts:
+                        return  # nobody was there to write
+                    await _in_thread(functools.partial(file.save, parts))
+                except OSError as error:
+                    self._say_unwritten(file, error.strerror)
+                    return
+                finally:
+                    self.forget()
+            self._complaint = ""
+            self._died_of_it = False
+            self._flushes_saved = flushes
+            if not self._is_outdated:
+                return
+
+    async def _restore(self, file: File, workers: Sequence[Asked], told: asyncio.Event) -> None:
+        async with self.use:
+            try:
+                if not self._is_unfit and (size := await _in_thread(file.load)) and not self._is_unfit:
+                    asked = [worker.ask(link.Restore([link.Part(file.memory, size)])) for worker in workers]
+                    told.set()
+                    self._tell_of(file, await asyncio.gather(*asked))
+            except OSError as error:
+                self._say_unused(file, f"cannot be read ({error.strerror})")
+            finally:
+                told.set()
+                file.forget()
+
+    @property
+    def _is_unfit(self) -> bool:
+        return self._is_outdated or self._died_of_it
+
+    def _tell_of(self, file: File, reports: Sequence[link.Done | None]) -> None:
+        """What became of a file that workers were given."""
+        read = [report for report in reports if isinstance(report, link.SnapshotRead)]
+        if len(read) < len(reports):
+            self._died_of_it = True
+            self._say_unused(file, "was being read when the worker died (please report)")
+        elif problem := next((report.problem for report in read if report.problem), ""):
+            self._say_unused(file, problem)
+        else:
+            answers = sum(report.answers for report in read)
+            self._say(f"cache.snapshot: {answers} answers of {file.path} are known again")
 
     def _say_unused(self, file: File, why: str) -> None:
         self._say(f"cache.snapshot: {file.path} {why}: not used. The next snapshot takes its place, so move it away to keep it")
@@ -303,10 +299,14 @@ def warnings_for(path: str | None) -> Iterator[str]:
         yield f"cache.snapshot: {directory} cannot be written to: permit it, or the cache is not kept"
 
 
-def _in_thread(work: Callable[[], int]) -> Moving:
+async def _in_thread(work: Callable[[], int]) -> int:
     """Blocking work in a thread that does not hold up the end of the program; its result, or the OSError it raised."""
     loop = asyncio.get_running_loop()
-    moving: Moving = loop.create_future()
+    moved: asyncio.Future[int | OSError] = loop.create_future()
+
+    def settle(outcome: int | OSError) -> None:
+        if not moved.done():
+            moved.set_result(outcome)
 
     def run() -> None:
         outcome: int | OSError
@@ -315,7 +315,10 @@ def _in_thread(work: Callable[[], int]) -> Moving:
         except OSError as error:
             outcome = error
         with contextlib.suppress(RuntimeError):  # the loop is closed: nobody waited for it
-            loop.call_soon_threadsafe(moving.set_result, outcome)
+            loop.call_soon_threadsafe(settle, outcome)
 
     threading.Thread(target=run, daemon=True).start()
-    return moving
+    outcome = await moved
+    if isinstance(outcome, OSError):
+        raise outcome
+    return outcome

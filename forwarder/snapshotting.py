@@ -1,7 +1,8 @@
 """The worker's side of the cache snapshot: a slice of answers per turn of the loop, into and out of memory that it inherited.
 
 Opens no file. Always holds: one slice takes about a millisecond; while a snapshot is read none is written, so that half a
-cache never takes the place of a whole one; the header is written last, so that what is cut off proves nothing.
+cache never takes the place of a whole one; the header is written last, so that what is cut off proves nothing; of answers that
+several workers had, each takes those whose names are its own.
 """
 
 import asyncio
@@ -10,12 +11,14 @@ import errno
 import os
 import socket
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 
 from forwarder import link
 from forwarder.cache.answers import AnswerCache
 from forwarder.cache.snapshot import HEADER_OCTETS, MAX_RECORD, Conditions, Moment, Reading, Restoring, Writing, passed_between
 from forwarder.errors import SnapshotError
+from forwarder.steering import worker_for
 
 LOOK_SIZE = 1 << 18
 """Octets looked at in one turn: a tenth of a millisecond."""
@@ -24,46 +27,51 @@ WRITE_GRACE = 2.3
 after which it is killed."""
 
 
+@dataclass(frozen=True, slots=True)
+class Share:
+    """Which of the names are this worker's."""
+
+    number: int
+    workers: int
+
+    def has(self, name: bytes) -> bool:
+        """Whether this one (lower-cased wire form) is."""
+        return self.workers == 1 or worker_for(name, self.workers) == self.number
+
+
 class Snapshots:
     """The answers cache of this worker, and the memory in which it is handed over."""
 
     def __init__(
-        self,
-        memory: int,
-        answers: AnswerCache,
-        zones: Mapping[bytes, Conditions],
-        clock: Callable[[], float],
+        self, memory: int, answers: AnswerCache, zones: Mapping[bytes, Conditions], share: Share, clock: Callable[[], float],
         on_read: Callable[[], None],
-    ) -> None:
+    ) -> None:  # fmt: skip
         """`memory` is a descriptor, -1 for none; `clock` is that of the answers (CLOCK_BOOTTIME); `on_read`: they are back."""
         self._memory = memory
         self._answers = answers
         self._zones = zones
+        self._share = share
         self._clock = clock
         self._on_read = on_read
         self._restored = 0
         self._problem = ""
-        self._reading: Iterator[None] = iter(())
         self._task: asyncio.Task[None] | None = None
         self._reading_task: asyncio.Task[None] | None = None
         self._is_writing = False
 
-    def begin_reading(self, size: int, seconds: float) -> None:
-        """Begin to put back what stands in the first `size` octets of the memory, and go on for so many seconds."""
-        self._reading = self._read(size)
-        until = self._clock() + seconds
-        for _ in self._reading:
+    def read(self, order: link.Restore, head_start: float, to_supervisor: socket.socket) -> None:
+        """Begin to put back what stands in these parts, for so many seconds; the rest beside the answering, then report."""
+        reading = self._read(order.parts)
+        until = self._clock() + head_start
+        for _ in reading:
             if self._clock() >= until:
                 break
+        self._task = self._reading_task = asyncio.create_task(self._read_on(order.number, reading, to_supervisor))
 
-    def go_on_reading(self, to_supervisor: socket.socket) -> None:
-        """Put back the rest beside the answering, and report."""
-        self._task = self._reading_task = asyncio.create_task(self._read_on(to_supervisor))
-
-    def write(self, to_supervisor: socket.socket) -> None:
+    def write(self, order: link.Snapshot, to_supervisor: socket.socket) -> None:
         """Write all answers into the memory beside the answering, and report."""
         self._is_writing = True
-        self._task = asyncio.create_task(self._write_after(self._task, to_supervisor))
+        self._task = asyncio.create_task(self._write_after(self._task, order.number, to_supervisor))
 
     async def settle(self) -> None:
         """The worker is to leave: end writing where it was begun, within WRITE_GRACE."""
@@ -75,34 +83,42 @@ class Snapshots:
         if self._reading_task is not None:
             await asyncio.wait((self._reading_task,))
 
-    async def _read_on(self, to_supervisor: socket.socket) -> None:
-        for _ in self._reading:
+    async def _read_on(self, number: int, reading: Iterator[None], to_supervisor: socket.socket) -> None:
+        for _ in reading:
             await asyncio.sleep(0)
-        await _report(to_supervisor, link.SnapshotRead(self._restored, self._problem))
+        await _report(to_supervisor, link.SnapshotRead(number, self._restored, self._problem))
 
-    def _read(self, size: int) -> Iterator[None]:
-        """Slice by slice; what is wrong with it is kept for the report."""
+    def _read(self, parts: Sequence[link.Part]) -> Iterator[None]:
+        """Slice by slice; what is wrong is kept for the report, and what was proved before it stays."""
         self._restored, self._problem = 0, ""
-        memory = self._memory
-        try:
-            reading = Reading(os.pread(memory, HEADER_OCTETS, 0), size)
-            for position in range(HEADER_OCTETS, size, LOOK_SIZE):
-                reading.look_at(os.pread(memory, min(LOOK_SIZE, size - position), position))
-                yield
-            reading.prove()
-        except SnapshotError as error:
-            self._problem = str(error)
-            return
-        now = self._clock()
-        restoring = Restoring(self._answers, self._zones, now, passed_between(reading.written, moment_of(now)))
-        position = HEADER_OCTETS
-        while taken := restoring.restore(os.pread(memory, min(MAX_RECORD, size - position), position)):
-            position += taken
-            self._restored = restoring.restored
-            yield
-        self._on_read()
+        for part in parts:
+            position = 0
+            try:
+                while position < part.size or not position:
+                    reading = Reading(os.pread(part.memory, HEADER_OCTETS, position), part.size - position)
+                    yield from self._read_one(part.memory, position, reading)
+                    position += reading.size
+            except SnapshotError as error:
+                self._problem = self._problem or str(error)
+        if self._restored:
+            self._on_read()
 
-    async def _write_after(self, former: asyncio.Task[None] | None, to_supervisor: socket.socket) -> None:
+    def _read_one(self, memory: int, start: int, reading: Reading) -> Iterator[None]:
+        """One snapshot: looked at as a whole, then put back. Raises SnapshotError when it is not what was written."""
+        first, end = start + HEADER_OCTETS, start + reading.size
+        for position in range(first, end, LOOK_SIZE):
+            reading.look_at(os.pread(memory, min(LOOK_SIZE, end - position), position))
+            yield
+        reading.prove()
+        now = self._clock()
+        restoring = Restoring(self._answers, self._zones, self._share.has, now, passed_between(reading.written, moment_of(now)))
+        before, position = self._restored, first
+        while taken := restoring.restore(os.pread(memory, min(MAX_RECORD, end - position), position)):
+            position += taken
+            self._restored = before + restoring.restored
+            yield
+
+    async def _write_after(self, former: asyncio.Task[None] | None, number: int, to_supervisor: socket.socket) -> None:
         if former is not None:
             await asyncio.wait((former,))
         size, problem = 0, ""
@@ -110,7 +126,7 @@ class Snapshots:
             size = await self._write()
         except OSError as error:
             problem = f"the memory for it: {error.strerror}"
-        await _report(to_supervisor, link.SnapshotWritten(size, problem))
+        await _report(to_supervisor, link.SnapshotWritten(number, size, problem))
         self._is_writing = False
 
     async def _write(self) -> int:

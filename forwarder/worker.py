@@ -3,7 +3,8 @@
     python -m forwarder.worker LINK
 
 LINK is the descriptor of the supervisor's socket pair; all else comes over it. Reads no file, holds no privilege. Always
-holds: doors open only when everything behind them stands; when the supervisor is gone, so is the worker.
+holds: doors open only when everything behind them stands; what it counts, it alone counts; it answers for its share of the
+names, and may be asked for others.
 """
 
 import asyncio
@@ -38,7 +39,7 @@ from forwarder.serving.flushing import Flushing, Scope
 from forwarder.serving.responding import Responding, Terms
 from forwarder.serving.tcp import Admission, TcpDoor
 from forwarder.serving.udp import UdpDoor
-from forwarder.snapshotting import Snapshots
+from forwarder.snapshotting import Share, Snapshots
 from forwarder.upstream.network import Network, address_for
 from forwarder.upstream.probing import Probing
 from forwarder.upstream.readiness import Readiness
@@ -88,7 +89,8 @@ class Worker:
         turn = Turn(clock)
         self._network = Network(Readiness(turn), Timers(), turn, Unpredictable())
         self._memory = memory_for(self._config.cache)
-        self._coalescing = Coalescing(self._config.answering.max_in_progress)
+        self._workers = begin.workers
+        self._coalescing = Coalescing(-(-self._config.answering.max_in_progress // begin.workers))
         self._servers: dict[Served, Server] = {}
         self._probing = Probing(self._network)
         self._search = begin.upstreams.search
@@ -96,19 +98,24 @@ class Worker:
         zones = self._zones_for(begin.upstreams)
         terms = terms_for(self._config)
         conditions = _conditions_for(self._config, terms.limits)
-        self.snapshots = Snapshots(begin.snapshot, self._memory.answers, conditions, clock, self._deny_in_search_path)
+        share = Share(begin.number, begin.workers)
+        self.snapshots = Snapshots(
+            begin.snapshot, self._memory.answers, conditions, share, clock, self._deny_in_search_path
+        )  # fmt: skip
         responding = Responding(terms, self._counts, turn)
         self._answering = Answering(self._memory, self._coalescing, zones, responding, self._probing, self._network.timers)
         self.pin(begin.pinned)
         self._udp = [socket.socket(fileno=descriptor) for descriptor in begin.udp]
         self._tcp = [socket.socket(fileno=descriptor) for descriptor in begin.tcp]
         self._tcp_doors: list[TcpDoor] = []
+        self.is_open = False
         self._is_ticking = False
         self._floods = collecting.Floods()
         self._flushing: set[asyncio.Task[None]] = set()
 
     def open(self) -> None:
         """Open the doors."""
+        self.is_open = True
         self._loop.add_reader(self._network.readiness.fileno(), self._network.readiness.serve)
         self._network.timers.on_first = self._start_ticking
         listen = self._config.listen
@@ -214,7 +221,7 @@ class Worker:
             stream = StreamUpstream(target, self._network, tally, wants_ad=wants_ad)
             udp = UdpUpstream(target, self._network, tally, case_randomisation=zone.case_randomisation, wants_ad=wants_ad)
             legs = (stream, udp) if zone.transport == "tcp" else (udp, stream)
-        return Server(legs[0].name, legs, tally, turn.now)
+        return Server(legs[0].name, legs, tally, turn.now, 1 / self._workers)
 
     def _start_ticking(self) -> None:
         if not self._is_ticking:
@@ -243,6 +250,7 @@ class Worker:
             server.tidy(now)
         turn.end()
         self._floods.look(len(self._coalescing) + len(memory.failures))
+        self._counts[counters.HEARTBEAT] += 1
         self._write_gauges()
 
     def _write_gauges(self) -> None:
@@ -309,25 +317,21 @@ async def serve(to_supervisor: socket.socket) -> None:
         raise msgspec.ValidationError("the first order must be Begin")
     _raise_descriptor_limit(settings.from_json(begin.config))
     worker = Worker(loop, begin)
-    if begin.restore:
-        worker.snapshots.begin_reading(begin.restore, HEAD_START)
-    worker.open()
-    collecting.settle()
-    with contextlib.suppress(ConnectionError):
-        await loop.sock_sendall(to_supervisor, link.written(link.Serving(os.getpid())))
-    if begin.restore:
-        worker.snapshots.go_on_reading(to_supervisor)
     while data := await _heard(to_supervisor):
         match link.read_order(data):
+            case link.Open():
+                worker.open()
+                collecting.settle()
+                with contextlib.suppress(ConnectionError):
+                    await loop.sock_sendall(to_supervisor, link.written(link.Serving(os.getpid())))
             case link.Pinned() as pinned:
                 worker.pin(pinned)
             case link.Upstreams() as upstreams:
                 worker.ask_these(upstreams)
             case link.Restore() as order:
-                worker.snapshots.begin_reading(order.size, 0.0)
-                worker.snapshots.go_on_reading(to_supervisor)
-            case link.Snapshot():
-                worker.snapshots.write(to_supervisor)
+                worker.snapshots.read(order, 0.0 if worker.is_open else HEAD_START, to_supervisor)
+            case link.Snapshot() as order:
+                worker.snapshots.write(order, to_supervisor)
             case link.Flush() as order:
                 worker.flush(order, to_supervisor)
             case link.Drain():

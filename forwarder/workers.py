@@ -1,7 +1,8 @@
-"""Keeping a worker: starts its program, hears whether it serves, starts it again when it dies.
+"""Keeping a worker: starts its program, hears whether it serves, starts it again when it dies or hangs.
 
-Never touches a datagram and reads no file. Always holds: at most one process at a time writes to the counters, a worker that
-dies has a successor at once or after the back-off, and after `drain` there is none.
+Never touches a datagram and reads no file. Always holds: each process counts in a map of its own; a worker that dies has a
+successor at once or after the back-off, and after `drain` there is none; whoever asked a worker for something hears when that
+worker is gone.
 """
 
 import asyncio
@@ -14,8 +15,11 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import msgspec
+
 from forwarder import link
 from forwarder.observe import counters
+from forwarder.observe.totals import Totals
 
 WORKER_PROGRAM = (sys.executable, "-m", "forwarder.worker")
 """The number of its end of the link is appended."""
@@ -26,14 +30,22 @@ SEND_OVERHEAD = 32
 """Octets of the send buffer which the kernel keeps from a message (unix_dgram_sendmsg)."""
 REPORT_SIZE = 65536
 """Octets of the longest report: some hundred, most of them a sentence."""
+SEND_AGAIN_SECONDS = 0.05
+"""When a worker is behind with what it was told: it reads a message in microseconds, and hangs or comes to it soon."""
 
-QUICK_DEATH_SECONDS = 2.0
+QUICK_DEATH_SECONDS = 1.0
 """A worker that lived longer than this served well before it died: its successor starts at once."""
 FIRST_DELAY_SECONDS = 0.1
 MAX_DELAY_SECONDS = 5.0
 """The back-off between: 0, 0.1, 0.2, 0.4 ... 5 s. Longer would only add to an outage, shorter would take a core."""
 GIVE_UP_AFTER = 5
 """Quick deaths of workers of which none ever served: the program is broken, and saying so beats trying on."""
+LOOK_SECONDS = 1.0
+"""Between two looks at a worker's heart, which beats once a second."""
+HUNG_AFTER = 4
+"""Looks in a row at which it stood still. Counted in looks and not in seconds: a host that was asleep woke us both."""
+STARTED_AFTER = 15
+"""Looks in a row at which a worker did not serve yet: it takes a fifth of a second where nothing is wrong."""
 
 
 class BackOff:
@@ -56,21 +68,20 @@ class BackOff:
 
 @dataclass(frozen=True, slots=True)
 class Surroundings:
-    """What a worker needs from its supervisor."""
+    """What workers need from their supervisor."""
 
     program: Sequence[str]
     """The command line, less the number of the link."""
-    descriptors: tuple[int, ...]
-    """Inherited under their own numbers: the sockets and the counters."""
-    slots: memoryview
-    """The counters, mapped."""
-    begin: Callable[[], link.Begin]
-    """The first message, as the configuration and the watched files are at that moment."""
+    descriptors: Callable[[], Sequence[int]]
+    """Inherited under their own numbers: the sockets, and all else that is the same for each."""
+    totals: Totals
+    """Where what is counted comes together."""
+    begin: Callable[["Worker", int], link.Begin]
+    """The first message to a worker, as the configuration and the watched files are at that moment; the number is the
+    descriptor of its counters."""
     say: Callable[[str], None]
     """Takes one line about a change of state."""
-    on_serving: Callable[[], None]
-    on_report: Callable[[link.Beside], None]
-    """Takes what a worker says besides, its last words included."""
+    on_serving: Callable[["Worker"], None]
     on_giving_up: Callable[[], None]
 
 
@@ -82,6 +93,10 @@ class Worker:
         self.serving = False
         self.ever_served = False
         self.restarts = 0
+        self.last_end = ""
+        """How the process before ended, when it was not asked to; else empty."""
+        self.memory = os.memfd_create("forwarder-snapshot")
+        """Into which it writes its answers; lives as long as this object."""
         self.gone = asyncio.Event()
         """Set when it ended and no successor comes."""
         self._around = surroundings
@@ -90,27 +105,46 @@ class Worker:
         self._process: subprocess.Popen[bytes] | None = None
         self._process_ended = -1
         self._link: socket.socket | None = None
+        self._slots = counters.private()
         self._started_at = 0.0
         self._next_start: asyncio.TimerHandle | None = None
+        self._next_look: asyncio.TimerHandle | None = None
+        self._opens = False
         self._draining = False
+        self._asked: dict[int, asyncio.Future[link.Done | None]] = {}
+        self._questions = 0
+
+    def __del__(self) -> None:
+        os.close(self.memory)
 
     @property
     def pid(self) -> int | None:
         """The process, or None while none runs."""
         return None if self._process is None else self._process.pid
 
+    @property
+    def state(self) -> str:
+        """In a word or two, for people."""
+        if self._process is None:
+            return "ended" if self._draining else "waits to be started again"
+        return "draining" if self._draining else "serving" if self.serving else "starting"
+
     def start(self) -> None:
-        """Start the program; a start that fails counts as a quick death."""
+        """Start the program; a start that fails counts as a quick death. Its doors stay closed until `open`."""
         self._next_start = None
         self._started_at = self._loop.time()
-        reset_gauges(self._around.slots)
+        map_of_counters = os.memfd_create("forwarder-counters")
         ours, theirs = link_pair()
         try:
-            ours.send(link.written(self._around.begin()))
+            os.ftruncate(map_of_counters, counters.SIZE * 8)
+            self._slots = counters.mapped(map_of_counters)
+            ours.send(link.written(self._around.begin(self, map_of_counters)))
+            if self._opens:
+                ours.send(link.written(link.Open()))
             self._process = subprocess.Popen(  # noqa: S603 - the program is ours, its argument a number
                 [*self._around.program, str(theirs.fileno())],
                 stdin=subprocess.DEVNULL,
-                pass_fds=(*self._around.descriptors, theirs.fileno()),
+                pass_fds=(*self._around.descriptors(), map_of_counters, self.memory, theirs.fileno()),
                 env=environment(),
                 process_group=0,  # an interrupt typed at the terminal is for the supervisor, which then drains
             )
@@ -122,9 +156,17 @@ class Worker:
             return
         finally:
             theirs.close()
+            os.close(map_of_counters)
         self._link = ours
+        self._around.totals.begin(self._slots)
         self._loop.add_reader(ours, self._hear)
         self._loop.add_reader(self._process_ended, self._end)
+        self._next_look = self._loop.call_later(LOOK_SECONDS, self._look, 0, 0)
+
+    def open(self) -> None:
+        """Let it answer, and its successors as soon as they can."""
+        self._opens = True
+        self.tell(link.Open())
 
     def tell(self, order: link.Order) -> bool:
         """Say something to the worker that runs; False when it has not read what was said before."""
@@ -137,6 +179,17 @@ class Worker:
         except (BrokenPipeError, ConnectionResetError):
             pass  # it is ending: the same
         return True
+
+    def ask(self, order: link.Numbered) -> asyncio.Future[link.Done | None]:
+        """Have something done: what it reports when it is, None when the worker that was asked is no more."""
+        done: asyncio.Future[link.Done | None] = self._loop.create_future()
+        if self._link is None:
+            done.set_result(None)
+            return done
+        self._questions += 1
+        self._asked[self._questions] = done
+        self._ask(self._link, msgspec.structs.replace(order, number=self._questions))
+        return done
 
     def drain(self) -> None:
         """Let it answer what is in progress and leave; no successor is started. `gone` says when."""
@@ -154,6 +207,10 @@ class Worker:
         if self._process is not None:
             self._process.kill()
 
+    def _ask(self, ours: socket.socket, order: link.Numbered) -> None:
+        if ours is self._link and not self.tell(order):
+            self._loop.call_later(SEND_AGAIN_SECONDS, self._ask, ours, order)
+
     def _hear(self) -> None:
         if self._link is not None and self._heard(self._link) == b"":
             self._loop.remove_reader(self._link)  # its end is closed; the process follows, and `_end` with it
@@ -170,10 +227,25 @@ class Worker:
         if isinstance(report, link.Serving):
             self.serving = True
             self.ever_served = True
-            self._around.on_serving()
+            self._around.on_serving(self)
         else:
-            self._around.on_report(report)
+            self._settle(self._asked.pop(report.number, None), report)
         return data
+
+    @staticmethod
+    def _settle(asked: asyncio.Future[link.Done | None] | None, report: link.Done | None) -> None:
+        if asked is not None and not asked.done():
+            asked.set_result(report)
+
+    def _look(self, beats: int, still: int) -> None:
+        """Kill it when its heart stands still; `beats` at the last look, and at so many before."""
+        now = self._slots[counters.HEARTBEAT]
+        still = still + 1 if now == beats else 0
+        if still >= (HUNG_AFTER if self.serving else STARTED_AFTER) and self._process is not None:
+            self._around.say(f"worker {self.number} (pid {self.pid}) hangs: killed")
+            self._process.kill()
+            return
+        self._next_look = self._loop.call_later(LOOK_SECONDS, self._look, now, still)
 
     def _end(self) -> None:
         """The process ended: forget it, say so, start its successor."""
@@ -182,16 +254,22 @@ class Worker:
         status, pid = self._process.wait(), self._process.pid
         self._loop.remove_reader(self._process_ended)
         os.close(self._process_ended)
+        if self._next_look is not None:
+            self._next_look.cancel()
         if self._link is not None:
             self._loop.remove_reader(self._link)
             while self._heard(self._link):
                 pass  # its last words
             self._link.close()
         self._process, self._link, self.serving = None, None, False
+        self._around.totals.end(self._slots)
+        while self._asked:
+            self._settle(self._asked.popitem()[1], None)
         if self._draining:
             self.gone.set()
         else:
-            self._start_again(f"worker {self.number} (pid {pid}) ended unasked, {described(status)}")
+            self.last_end = described(status)
+            self._start_again(f"worker {self.number} (pid {pid}) ended unasked, {self.last_end}")
 
     def _abandon(self) -> None:
         """End a process that started but cannot be kept an eye on."""
@@ -246,16 +324,3 @@ def link_capacity() -> int:
     ours, theirs = link_pair()
     with ours, theirs:
         return min(ours.getsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF) - SEND_OVERHEAD, link.MAX_MESSAGE_SIZE)
-
-
-def reset_gauges(slots: memoryview) -> None:
-    """A dead worker has no connections and an empty cache; what only grows stays. Only while no worker runs."""
-    for number in range(counters.MAX_UPSTREAMS):
-        row = counters.upstream_row(number)
-        slots[row + counters.UP_IN_ROW] = 0
-        slots[row + counters.CONNECTIONS_IN_ROW] = 0
-        slots[row + counters.LOOPED_IN_ROW] = 0
-    for number in range(len(counters.CACHE_KINDS)):
-        slots[counters.CACHE_ENTRIES_AT + number] = 0
-    for slot in (counters.CACHE_BYTES, counters.IN_PROGRESS, counters.TCP_CONNECTIONS):
-        slots[slot] = 0

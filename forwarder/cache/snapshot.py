@@ -11,7 +11,7 @@ import contextlib
 import math
 import struct
 import zlib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from itertools import islice
 
@@ -154,7 +154,8 @@ class Reading:
     """A snapshot on its way back: the header, then a look at all octets, then the records."""
 
     def __init__(self, header: bytes, size: int) -> None:
-        """`header` are the first HEADER_OCTETS octets of `size`. Raises SnapshotError that says what is wrong."""
+        """`header` are the first HEADER_OCTETS octets of `size`, of which others may follow it. Raises SnapshotError that says
+        what is wrong."""
         if header[: len(MAGIC)] != MAGIC[: len(header)] or not header:
             raise SnapshotError("is no snapshot of a cache" if header else "is empty")
         if len(header) < HEADER_OCTETS:
@@ -162,8 +163,9 @@ class Reading:
         _, version, wall, running, self.count, self.octets = _proof.unpack_from(header)
         if version != VERSION:
             raise SnapshotError(f"is a snapshot of version {version}, and only version {VERSION} is read")
-        if size != HEADER_OCTETS + self.octets:
-            raise SnapshotError(f"has {size} octets where {HEADER_OCTETS + self.octets} were written")
+        self.size = HEADER_OCTETS + self.octets
+        if size < self.size:
+            raise SnapshotError(f"has {size} octets where {self.size} were written")
         self.written = Moment(wall, running)
         self._proof = header[: _proof.size]
         (self._announced,) = _sum.unpack_from(header, _proof.size)
@@ -182,10 +184,13 @@ class Reading:
 class Restoring:
     """Answers put back, a slice of records at a time."""
 
-    def __init__(self, answers: AnswerCache, zones: Mapping[bytes, Conditions], now: float, passed: float) -> None:
-        """`passed` are the seconds between the writing and `now`."""
+    def __init__(
+        self, answers: AnswerCache, zones: Mapping[bytes, Conditions], is_ours: Callable[[bytes], bool], now: float, passed: float
+    ) -> None:
+        """`is_ours`: whether answers for this name belong here; `passed` are the seconds between the writing and `now`."""
         self._answers = answers
         self._zones = zones
+        self._is_ours = is_ours
         self._now = now
         self._passed = passed
         self.restored = 0
@@ -212,8 +217,10 @@ class Restoring:
 
     def _restore_one(self, key: bytes, place: int, message: bytes, age: float) -> None:
         """Raises WireError when this is no question, or not a response to it."""
-        response = response_in(message, key)
         name = key[:-KEY_BEYOND_NAME]
+        if name[-1:] != ROOT or not self._is_ours(name):
+            return
+        response = response_in(message, key)
         if zone_place(name, self._zones) != place:
             return  # another zone is responsible now: its upstreams may say something else
         conditions = self._zones[name[place:]]

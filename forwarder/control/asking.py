@@ -1,4 +1,4 @@
-"""A command's side of the control socket: one request, one response.
+"""A command's side of the control socket: a request, a response, and what comes with it.
 
 Always holds: whatever keeps the daemon from answering is a ControlError, one sentence with what to do about it.
 """
@@ -13,16 +13,21 @@ PATIENCE_SECONDS = 10.0
 """Longer than the daemon takes for anything that it is asked for here."""
 
 
-def ask(paths: Sequence[str], request: protocol.Request) -> protocol.Flushed:
+def ask(paths: Sequence[str], request: protocol.Request) -> protocol.Answer:
     """What the daemon says that listens at the first of these places where one does. Raises ControlError."""
-    with _connected(paths) as connection:
-        try:
-            connection.send(protocol.written(request))
-            data = connection.recv(protocol.MAX_RESPONSE)
-        except TimeoutError:
-            raise ControlError(f"the daemon did not answer within {PATIENCE_SECONDS:.0f} s") from None
-        except OSError as error:
-            raise ControlError(f"the daemon went away before it answered ({error.strerror})") from error
+    with connected(paths) as connection:
+        return answer_to(connection, request)
+
+
+def answer_to(connection: socket.socket, request: protocol.Request) -> protocol.Answer:
+    """What the daemon says at the other end. Raises ControlError, with its reason where it refuses."""
+    try:
+        connection.send(protocol.written(request))
+        data = connection.recv(protocol.MAX_RESPONSE)
+    except TimeoutError:
+        raise ControlError(f"the daemon did not answer within {connection.gettimeout():.0f} s") from None
+    except OSError as error:
+        raise ControlError(f"the daemon went away before it answered ({error.strerror})") from error
     if not data:
         raise ControlError("the daemon went away before it answered")
     response = protocol.read_response(data)
@@ -31,12 +36,29 @@ def ask(paths: Sequence[str], request: protocol.Request) -> protocol.Flushed:
     return response
 
 
-def _connected(paths: Sequence[str]) -> socket.socket:
-    """A connection; else what keeps us from it, permissions before absence."""
+def descriptors(connection: socket.socket, count: int) -> list[int]:
+    """So many descriptors that follow a response; they are ours, and no program that we start inherits them.
+
+    Raises ControlError when there are fewer.
+    """
+    found: list[int] = []
+    while len(found) < count:
+        try:
+            data, more, _, _ = socket.recv_fds(connection, 64, protocol.DESCRIPTORS, socket.MSG_CMSG_CLOEXEC)
+        except OSError as error:
+            raise ControlError(f"the daemon went away before it had handed everything over ({error.strerror})") from error
+        found += more
+        if not data or not more:
+            raise ControlError(f"the daemon handed {len(found)} of {count} descriptors over: is their limit (ulimit -n) too low?")
+    return found
+
+
+def connected(paths: Sequence[str], patience: float = PATIENCE_SECONDS) -> socket.socket:
+    """A connection that waits so many seconds; else ControlError with what keeps us from it, permissions before absence."""
     problems = []
     for path in paths:
         connection = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-        connection.settimeout(PATIENCE_SECONDS)
+        connection.settimeout(patience)
         try:
             connection.connect(path)
         except PermissionError:

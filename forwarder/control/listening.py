@@ -27,6 +27,8 @@ SILENCE_SECONDS = 10.0
 """A conversation in which nothing is asked, or nothing read, for as long is over."""
 ACCEPT_AGAIN_SECONDS = 1.0
 """When there is no descriptor left for a conversation, others need it more."""
+SEND_AGAIN_SECONDS = 0.01
+"""While descriptors wait for whoever is to read them."""
 MEND = "write another path under observe.control"
 
 _credentials = struct.Struct("=iII")
@@ -39,17 +41,41 @@ class Place:
     def __init__(self, path: Path, listener: socket.socket, *, made_directory: bool) -> None:
         self.path = path
         self.listener = listener
-        self._made_directory = made_directory
+        self.made_directory = made_directory
+        """Whether the directory was made for it."""
+        self.is_ours = True
+        """Whether nobody took it over."""
         self._inode = path.stat().st_ino
 
     def leave(self) -> None:
         """Take the file away, where it is still ours, and the directory, where we made it and nobody else uses it."""
         self.listener.close()
+        if not self.is_ours:
+            return
         with contextlib.suppress(OSError):
             if self.path.stat().st_ino == self._inode:
                 self.path.unlink()
-            if self._made_directory:
+            if self.made_directory:
                 self.path.parent.rmdir()
+
+
+class Conversation:
+    """One connection, as whoever answers sees it."""
+
+    def __init__(self) -> None:
+        self.descriptors: Sequence[int] = ()
+        """What goes out behind the next response, to be set by whoever answers."""
+        self.on_end: Callable[[], None] | None = None
+        """Called when it is over, however it came to it."""
+
+
+def adopted_place(paths: Sequence[str], listener: socket.socket, *, made_directory: bool) -> Place | None:
+    """The place of an instance before us, whose listening socket this is; None when none of these paths is its own."""
+    path = str(listener.getsockname())
+    if path not in paths or not os.path.exists(path):  # noqa: PTH110 - a question about text that is no path of ours
+        return None
+    listener.setblocking(False)  # noqa: FBT003 - the name of the method says what is false
+    return Place(Path(path), listener, made_directory=made_directory)
 
 
 def taken_place(paths: Sequence[str]) -> Place:
@@ -119,7 +145,10 @@ class Listening:
     """The conversations at one place; lives in a running asyncio loop."""
 
     def __init__(
-        self, place: Place, answer: Callable[[protocol.Request], Awaitable[protocol.Response]], say: Callable[[str], None]
+        self,
+        place: Place,
+        answer: Callable[[protocol.Request, Conversation], Awaitable[protocol.Response]],
+        say: Callable[[str], None],
     ) -> None:
         """`answer` may raise ControlError with why it will not; `say` takes a line about a defect."""
         self._place = place
@@ -161,27 +190,48 @@ class Listening:
             self._say(f"a request at the control socket failed, please report this: {defect!r}")
 
     async def _converse(self, connection: socket.socket) -> None:
-        loop = asyncio.get_running_loop()
-        with connection, contextlib.suppress(TimeoutError, ConnectionError):
-            while True:
-                async with asyncio.timeout(SILENCE_SECONDS):
-                    data = await loop.sock_recv(connection, protocol.MAX_REQUEST + 1)
-                if not data:
-                    return
-                response = protocol.written(await self._response_to(data, _uid_behind(connection)))
-                async with asyncio.timeout(SILENCE_SECONDS):
-                    await loop.sock_sendall(connection, response)
+        conversation = Conversation()
+        try:
+            with connection, contextlib.suppress(TimeoutError, ConnectionError):
+                await self._answer_all(connection, conversation)
+        finally:
+            if conversation.on_end is not None:
+                conversation.on_end()
 
-    async def _response_to(self, data: bytes, uid: int) -> protocol.Response:
+    async def _answer_all(self, connection: socket.socket, conversation: Conversation) -> None:
+        loop = asyncio.get_running_loop()
+        while True:
+            async with asyncio.timeout(SILENCE_SECONDS):
+                data = await loop.sock_recv(connection, protocol.MAX_REQUEST + 1)
+            if not data:
+                return
+            response = protocol.written(await self._response_to(data, _uid_behind(connection), conversation))
+            async with asyncio.timeout(SILENCE_SECONDS):
+                await loop.sock_sendall(connection, response)
+                await _send_descriptors(connection, conversation.descriptors)
+            conversation.descriptors = ()
+
+    async def _response_to(self, data: bytes, uid: int, conversation: Conversation) -> protocol.Response:
         own = os.geteuid()
         if uid not in {0, own}:
             return protocol.Refused(f"only root and the user this daemon runs as (uid {own}) may ask, not uid {uid}")
         if len(data) > protocol.MAX_REQUEST:
             return protocol.Refused(f"a request has {protocol.MAX_REQUEST} octets at most")
         try:
-            return await self._answer(protocol.read_request(data))
+            return await self._answer(protocol.read_request(data), conversation)
         except ControlError as error:
             return protocol.Refused(str(error))
+
+
+async def _send_descriptors(connection: socket.socket, descriptors: Sequence[int]) -> None:
+    """As many in one message as the kernel takes, and again until all are sent."""
+    for first in range(0, len(descriptors), protocol.DESCRIPTORS):
+        while True:
+            try:
+                socket.send_fds(connection, [b"descriptors"], list(descriptors[first : first + protocol.DESCRIPTORS]))
+                break
+            except BlockingIOError:
+                await asyncio.sleep(SEND_AGAIN_SECONDS)
 
 
 def _uid_behind(connection: socket.socket) -> int:

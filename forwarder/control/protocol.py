@@ -15,12 +15,16 @@ import msgspec
 
 from forwarder.errors import ControlError
 
+HANDOVER_VERSION = 1
+"""Counts up when what is handed over, or how, would be misunderstood by an instance of another age."""
 VERSION = 1
 """Counts up when a daemon and a command of different age would misunderstand each other."""
 MAX_REQUEST = 4096
 """Octets. A name as people write it, every octet escaped, takes 1,020."""
 MAX_RESPONSE = 65_536
 """Octets."""
+DESCRIPTORS = 200
+"""That go with one message: Linux takes 253 (SCM_MAX_FD)."""
 SYSTEM_PATH = "/run/forwarder/control.sock"
 """Where the system's daemon is; systemd's RuntimeDirectory=forwarder makes the directory."""
 
@@ -35,6 +39,26 @@ class Flush(msgspec.Struct, frozen=True, tag_field="request", tag="flush", forbi
     """And of all names below it."""
 
 
+class Reload(msgspec.Struct, frozen=True, tag_field="request", tag="reload", forbid_unknown_fields=True):
+    """Read the configuration again; answered with `Reloaded`."""
+
+    version: int
+
+
+class Takeover(msgspec.Struct, frozen=True, tag_field="request", tag="takeover", forbid_unknown_fields=True):
+    """Hand over what a successor needs, and serve on; answered with `Estate` and descriptors (`forwarder.handover`)."""
+
+    version: int
+    handover: int
+    """The asker's HANDOVER_VERSION."""
+
+
+class Release(msgspec.Struct, frozen=True, tag_field="request", tag="release", forbid_unknown_fields=True):
+    """The successor serves: answer what is in progress and leave; answered with `Released`. Only where `Takeover` was asked."""
+
+    version: int
+
+
 class Flushed(msgspec.Struct, frozen=True, tag_field="response", tag="flushed"):
     """It is forgotten: the next query is answered by an upstream."""
 
@@ -42,6 +66,39 @@ class Flushed(msgspec.Struct, frozen=True, tag_field="response", tag="flushed"):
     """Answers and failures that are forgotten."""
     pinned: int
     """Pinned names in reach of the flush: they stay."""
+
+
+class Reloaded(msgspec.Struct, frozen=True, tag_field="response", tag="reloaded"):
+    """It is served by what the file says now."""
+
+    notes: list[str] = []
+    """What is different from what one may expect, each one sentence."""
+
+
+class Estate(msgspec.Struct, frozen=True, tag_field="response", tag="estate"):
+    """What is handed over, in the order of the descriptors that follow."""
+
+    pid: int
+    sockets: int
+    """How many that are bound for the network: each tells itself what it is."""
+    control: bool
+    """Whether then comes the control socket, which listens; at the end its place is left to the successor."""
+    made_directory: bool
+    """Whether the directory of the control socket was made for it."""
+    snapshots: list[int]
+    """Octets in each of the memories with answers that come then."""
+    layout: str
+    """Of the counters."""
+    counters: int
+    """How many maps of counters come last, some of them still counting."""
+    rows: list[str]
+    """Whose each row for upstreams in the counters is."""
+    workers: int
+    """How many have to be asked, one by one, until all was handed over: more than one when the supervisor is gone."""
+
+
+class Released(msgspec.Struct, frozen=True, tag_field="response", tag="released"):
+    """It answers what is in progress, and leaves."""
 
 
 class Refused(msgspec.Struct, frozen=True, tag_field="response", tag="refused"):
@@ -53,8 +110,10 @@ class Refused(msgspec.Struct, frozen=True, tag_field="response", tag="refused"):
     """What is spoken here, for whoever spoke another."""
 
 
-Request = Flush
-Response = Flushed | Refused
+Request = Flush | Reload | Takeover | Release
+Answer = Flushed | Reloaded | Estate | Released
+"""That what was asked for was done."""
+Response = Answer | Refused
 
 
 class _Envelope(msgspec.Struct):
@@ -64,7 +123,12 @@ class _Envelope(msgspec.Struct):
     request: str
 
 
-_decoders: Mapping[str, msgspec.json.Decoder[Request]] = {"flush": msgspec.json.Decoder(Flush)}
+_decoders: Mapping[str, msgspec.json.Decoder[Request]] = {
+    "flush": msgspec.json.Decoder(Flush),
+    "reload": msgspec.json.Decoder(Reload),
+    "takeover": msgspec.json.Decoder(Takeover),
+    "release": msgspec.json.Decoder(Release),
+}
 """By the word that stands for it."""
 _envelope_decoder = msgspec.json.Decoder(_Envelope)
 _response_decoder: msgspec.json.Decoder[Response] = msgspec.json.Decoder(Response)

@@ -1,4 +1,4 @@
-"""The counters: one flat shared memory map of 64-bit integers, written by one worker.
+"""The counters: a flat shared memory map of 64-bit integers for each worker.
 
 The worker does `slots[INDEX] += 1` and nothing else (`Durations` does it once a turn); the supervisor maps the same memory
 and reads it whenever somebody scrapes. Always holds: one map has one writer, every slot only grows (gauges excepted, named
@@ -11,6 +11,7 @@ Answers are counted once, in a matrix of (door, type, source, rcode): `forwarder
 import mmap
 from bisect import bisect_left
 from collections.abc import Callable
+from zlib import crc32
 
 TRANSPORTS = ("udp", "tcp")
 FAMILIES = ("ipv4", "ipv6")
@@ -81,7 +82,12 @@ IN_PROGRESS = MALFORMED_QUERIES + 1  # gauge
 TCP_CONNECTIONS = IN_PROGRESS + 1  # gauge
 SPLIT_PAIRS = TCP_CONNECTIONS + 1
 CLIENT_REPEATS = SPLIT_PAIRS + 1
-SIZE = CLIENT_REPEATS + len(AFTER)
+HEARTBEAT = CLIENT_REPEATS + len(AFTER)
+"""Counted up by the worker each second, from when it serves: one that stands still hangs."""
+SIZE = HEARTBEAT + 1
+
+LAYOUT = f"{SIZE}:{crc32(repr((DOORS, TYPES, SOURCES, RCODES, SECONDS_BUCKETS, FAILURE_REASONS, CACHE_KINDS, AFTER)).encode()):x}"
+"""Two maps with the same layout can be added up."""
 
 
 def door_row(transport: str, family: str) -> int:

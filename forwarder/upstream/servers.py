@@ -98,13 +98,14 @@ class Server:
         "budget", "dialect", "has_left", "health", "is_looped", "is_ready", "legs", "name", "probe", "tally", "zones",
     )  # fmt: skip
 
-    def __init__(self, name: str, legs: tuple[Upstream, ...], tally: Tally, now: float) -> None:
+    def __init__(self, name: str, legs: tuple[Upstream, ...], tally: Tally, now: float, part: float = 1.0) -> None:
+        """`part` of its budget is ours: one in as many as there are workers."""
         self.name = name
         self.legs = legs
         """The transport it is configured for, then the other one, for what the first cannot do; none for TLS."""
         self.tally = tally
         self.health = Health()
-        self.budget = Budget(now)
+        self.budget = Budget(now, part)
         self.dialect = Dialect()
         self.is_looped = False
         """Whether what we ask it comes back to us."""
