@@ -8,6 +8,7 @@ import contextlib
 import errno
 import socket
 import struct
+from array import array
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
@@ -16,6 +17,7 @@ from forwarder.errors import ListenError
 
 # Numbers of Linux which the socket module of Python 3.11 does not name.
 SO_RCVBUFFORCE = 33
+SO_ATTACH_REUSEPORT_CBPF = 51
 SO_MEMINFO = 55
 IP_PKTINFO = 8
 IP_FREEBIND = 15
@@ -105,6 +107,20 @@ def receive_drops(bound: socket.socket) -> int:
     figures = bound.getsockopt(socket.SOL_SOCKET, SO_MEMINFO, MEMINFO_SIZE)
     drops: int = struct.unpack_from("=I", figures, MEMINFO_DROPS_AT)[0]
     return drops
+
+
+def steer(member: socket.socket, program: bytes) -> None:
+    """Let this program (`steering.program_for`) choose a socket for each datagram to the group that this UDP socket belongs to.
+
+    A group is what is bound to one address and port with SO_REUSEPORT. Any member will do, a later program takes the place of
+    the former at once, and no privilege is needed. Index n is the nth socket that was bound. When one is closed, by every
+    process that holds it, the last one takes its index: close the last ones first, and no other moves. Where the program
+    returns an index that no socket has, the kernel hashes addresses and ports instead. Raises OSError: EINVAL for a socket
+    without SO_REUSEPORT, ENOMEM where net.core.optmem_max is below 16 KiB (kernels begin with 20 KiB or more).
+    """
+    instructions = array("Q", program)
+    address, count = instructions.buffer_info()
+    member.setsockopt(socket.SOL_SOCKET, SO_ATTACH_REUSEPORT_CBPF, struct.pack("HP", count, address))
 
 
 def _is_local(address: str) -> bool:

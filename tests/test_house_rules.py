@@ -33,18 +33,18 @@ class Room:
 
 
 LEAVES = "errors link observe.counters"
-BESIDE = "sockets snapshot_file following flushes terminal"
+BESIDE = "sockets steering snapshot_file following flushes terminal"
 
 ROOMS: Mapping[str, Room] = {
-    **dict.fromkeys(("forwarder", "errors", "terminal", "collecting", "observe", "observe.counters"), Room()),
+    **dict.fromkeys(("forwarder", "errors", "terminal", "collecting", "steering", "observe", "observe.counters"), Room()),
     "link": Room(packages="msgspec"),
     # The data plane.
     "wire": Room("errors", "msgspec"),
     "cache": Room("wire errors", "msgspec"),
     "upstream": Room("wire errors observe.counters"),
     "serving": Room("cache upstream wire errors observe.counters", "msgspec"),
-    "snapshotting": Room("cache wire link errors"),
-    "worker": Room(f"collecting snapshotting serving cache upstream wire config {LEAVES}", "uvloop msgspec"),
+    "snapshotting": Room("steering cache wire link errors"),
+    "worker": Room(f"collecting snapshotting steering serving cache upstream wire config {LEAVES}", "uvloop msgspec"),
     # What a person wrote, and the host.
     "config": Room("errors", "msgspec"),
     "config_file": Room("config errors", "msgspec yaml"),
@@ -58,7 +58,7 @@ ROOMS: Mapping[str, Room] = {
     "snapshot_file": Room("link", "msgspec"),
     "watching": Room("trust config errors hosts link node"),
     "following": Room(f"watching config {LEAVES}"),
-    "workers": Room(f"config {LEAVES}"),
+    "workers": Room(f"steering config {LEAVES}"),
     "control": Room("errors", "msgspec"),
     "flushes": Room("control snapshot_file link wire errors"),
     "supervisor": Room(f"{BESIDE} control watching workers config hosts node observe.pages {LEAVES}", "uvicorn"),
@@ -66,7 +66,7 @@ ROOMS: Mapping[str, Room] = {
     "__main__": Room("cli"),
 }
 
-PURE = ("wire", "cache", "upstream.pipelining")
+PURE = ("wire", "cache", "upstream.pipelining", "steering")
 """What decides is handed bytes and `now`: these rooms cannot wait, listen, read the clock, throw dice or write logs."""
 IMPURE = frozenset(("asyncio", "logging", "random", "select", "selectors", "socket", "ssl", "threading", "time"))
 
