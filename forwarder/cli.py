@@ -5,15 +5,18 @@ line or the configuration is wrong; what was asked for goes to stdout, complaint
 """
 
 import argparse
+import functools
 import os
 import sys
 from collections.abc import Sequence
 from typing import NoReturn
 
 from forwarder import config_file, supervisor, terminal, watching
+from forwarder.config import Config
 from forwarder.control import asking, protocol
 from forwarder.errors import ConfigError, ControlError, ListenError, Problem
 from forwarder.observe import metrics
+from forwarder.succession import Source, warnings_for
 from forwarder.wire.names import name_from_text, text_from_name
 
 WELL, FAILED, WRONG = 0, 1, 2
@@ -22,6 +25,8 @@ RESOLV_CONF = "/etc/resolv.conf"
 
 HELP = """\
 usage: forwarder run [--config FILE] [--listen ADDR]... [--upstream ADDR]...
+                     [--takeover]
+       forwarder reload [--config FILE|--control PATH]
        forwarder check FILE
        forwarder lookup NAME [TYPE] [--libc glibc|musl] [--resolv-conf FILE]
                                     [--server ADDR] [--json]
@@ -36,6 +41,8 @@ usage: forwarder run [--config FILE] [--listen ADDR]... [--upstream ADDR]...
     --upstream ADDR   ask this server: 192.0.2.53, [2001:db8::53]:53, or those
                       of a resolv.conf file: /etc/resolv.conf; repeatable
                       (over TLS, as the zone says: 192.0.2.53@dns.example)
+    --takeover        take over from the instance that runs: no query is lost
+  reload   have it read its configuration again, as SIGHUP does
   check    print the effective configuration, every default included, or
            everything that is wrong with it
   lookup   look NAME up as programs do (glibc, /etc/resolv.conf by default):
@@ -57,6 +64,7 @@ class Arguments(argparse.Namespace):
     config: str | None
     listen: list[str]
     upstream: list[str]
+    takeover: bool
     name: str
     type: str | None
     libc: str
@@ -104,6 +112,9 @@ def parser() -> Parser:
     run.add_argument("--config", metavar="FILE")
     run.add_argument("--listen", action="append", default=[], metavar="ADDR")
     run.add_argument("--upstream", action="append", default=[], metavar="ADDR")
+    run.add_argument("--takeover", action="store_true")
+    reload = commands.add_parser("reload", allow_abbrev=False, add_help=False)
+    _add_place(reload)
     check = commands.add_parser("check", allow_abbrev=False, add_help=False)
     check.add_argument("file", metavar="FILE")
     lookup = commands.add_parser("lookup", allow_abbrev=False, add_help=False)
@@ -118,10 +129,15 @@ def parser() -> Parser:
     what.add_argument("only", nargs="?", metavar="NAME")
     what.add_argument("--suffix", metavar="S")
     what.add_argument("--all", action="store_true")
-    where = flush.add_mutually_exclusive_group()
+    _add_place(flush)
+    return top
+
+
+def _add_place(command: argparse.ArgumentParser) -> None:
+    """Which daemon is meant."""
+    where = command.add_mutually_exclusive_group()
     where.add_argument("--config", metavar="FILE")
     where.add_argument("--control", metavar="PATH")
-    return top
 
 
 def _obeyed(arguments: Arguments) -> int:
@@ -129,30 +145,45 @@ def _obeyed(arguments: Arguments) -> int:
         return _shown(f"forwarder {metrics.version()}")
     if arguments.command == "run":
         return _run(arguments)
+    if arguments.command == "reload":
+        return _reload(arguments)
     if arguments.command == "check":
         return _check(arguments.file)
     if arguments.command == "lookup":
         return _lookup(arguments)
     if arguments.command == "flush":
         return _flush(arguments)
-    terminal.say("what shall it do? forwarder run, check, lookup or flush (forwarder --help shows all there is)")
+    terminal.say("what shall it do? forwarder run, reload, check, lookup or flush (forwarder --help shows all there is)")
     return WRONG
 
 
 def _run(arguments: Arguments) -> int:
+    read = functools.partial(_read, arguments)
+    return supervisor.run(read(), Source(read, arguments.config), takeover=arguments.takeover)
+
+
+def _read(arguments: Arguments) -> Config:
+    """The configuration as command line and file have it now; what is idle in it is said."""
     config = config_file.load(arguments.config) if arguments.config is not None else None
     if config is None or arguments.listen or arguments.upstream:
         upstreams = arguments.upstream or (() if config is not None else (RESOLV_CONF,))
         config = config_file.from_arguments(arguments.listen, upstreams, config)
     for warning in config_file.warnings_for(config):
         terminal.say(warning)
-    return supervisor.run(config)
+    return config
+
+
+def _reload(arguments: Arguments) -> int:
+    answer = asking.ask(_control_paths(arguments), protocol.Reload(protocol.VERSION))
+    for note in answer.notes if isinstance(answer, protocol.Reloaded) else ():
+        terminal.say(note)
+    return _shown("configuration reloaded")
 
 
 def _check(file: str) -> int:
     config = config_file.load(file)
     files = watching.read_files(config)
-    for warning in (*config_file.warnings_for(config), *supervisor.warnings_for(config, files)):
+    for warning in (*config_file.warnings_for(config), *warnings_for(config, files)):
         terminal.say(warning)
     return _shown(config_file.effective_text(config).rstrip("\n"))
 
@@ -173,6 +204,8 @@ def _flush(arguments: Arguments) -> int:
     except ValueError as error:
         raise ConfigError((Problem(f"flush {option}", str(error)),)) from error
     flushed = asking.ask(_control_paths(arguments), protocol.Flush(protocol.VERSION, name, below=option != "NAME"))
+    if not isinstance(flushed, protocol.Flushed):
+        raise ControlError("what answers is no forwarder of this version")
     if flushed.pinned:
         terminal.say(f"pinned names stay as they are: {flushed.pinned} (`hosts`)")
     return _shown(f"entries forgotten: {flushed.entries}")

@@ -28,7 +28,8 @@ class Following:
         rows: Sequence[str] = (),
     ) -> None:
         """`ensure_told` raises ConfigError when no worker could be told that; `say` takes a line about a change of state;
-        `rows` in the counters are given out already."""
+        `rows` in the counters are given out already.
+        """
         self.pinned = files.pinned
         self.upstreams = _with_rows(files.asked.upstreams, rows)
         self._config = config

@@ -29,18 +29,15 @@ class Around:
     totals: Totals
     say: Callable[[str], None]
     """Takes one line about a change of state."""
-    estate: Callable[[], link.Estate | None]
-    """What a worker could hand over if the daemon were killed."""
-    on_serving: Callable[[workers.Worker], None]
+    estate: Callable[[Doors, int], link.Estate | None]
+    """What one of so many workers behind these doors can hand over when the supervisor was killed."""
 
 
 class Generation:
     """The workers of one configuration; lives in a running asyncio loop."""
 
-    def __init__(
-        self, config: settings.Config, files: watching.Files, doors: Doors, around: Around, former: "Former"
-    ) -> None:
-        """The doors are its own from now on. Raises ConfigError when more names are pinned than the way to a worker takes."""
+    def __init__(self, config: settings.Config, files: watching.Files, doors: Doors, around: Around, former: "Former") -> None:
+        """Raises ConfigError when more names are pinned than the way to a worker takes."""
         self.config = config
         self.doors = doors
         self.settled = asyncio.Event()
@@ -86,6 +83,15 @@ class Generation:
         for worker in self.workers:
             worker.open()
 
+    async def serves(self, seconds: float) -> bool:
+        """Whether all workers come to serve within so many seconds."""
+        try:
+            async with asyncio.timeout(seconds):
+                await self.settled.wait()
+        except TimeoutError:
+            return False
+        return not self.has_given_up
+
     def tell(self, order: link.Order) -> bool:
         """Tell all workers; False when one is behind, and all want to be told again."""
         return all([worker.tell(order) for worker in self.workers])
@@ -112,30 +118,28 @@ class Generation:
         """Descriptors of the memory into which each worker writes its answers."""
         return [worker.memory for worker in self.workers]
 
-    def _begin(self, worker: workers.Worker, counters: int) -> link.Begin:
-        return self._message(self.following.pinned, self.following.upstreams, worker, counters)
+    def _begin(self, worker: workers.Worker) -> link.Begin:
+        return self._message(self.following.pinned, self.following.upstreams, worker)
 
-    def _message(
-        self, pinned: link.Pinned, upstreams: link.Upstreams, worker: workers.Worker | None = None, counters: int = -1
-    ) -> link.Begin:
+    def _message(self, pinned: link.Pinned, upstreams: link.Upstreams, worker: workers.Worker | None = None) -> link.Begin:
         number = 0 if worker is None else worker.number
         return link.Begin(
             config=settings.to_json(self.config),
             udp=self.doors.udp_for(number, self._count),
             tcp=[door.fileno() for door in self.doors.tcp],
-            counters=counters,
+            counters=-1 if worker is None else worker.counters,
             pinned=pinned,
             upstreams=upstreams,
             authorities={ca_file: memory.descriptor for ca_file, memory in self._authorities.items()},
             snapshot=-1 if worker is None else worker.memory,
             number=number,
             workers=self._count,
-            estate=self._around.estate(),
+            estate=self._around.estate(self.doors, self._count),
         )
 
     def _descriptors(self) -> Sequence[int]:
         """What each worker inherits."""
-        estate = self._around.estate()
+        estate = self._around.estate(self.doors, self._count)
         return (
             *self.doors.descriptors,
             *(memory.descriptor for memory in self._authorities.values()),
@@ -157,9 +161,9 @@ class Generation:
     def _tell_serving(self, worker: workers.Worker) -> None:
         if worker.restarts:
             self.snapshots.reload(worker)
+            self._around.say(f"worker {worker.number} (pid {worker.pid}) serving")
         if all(each.ever_served for each in self.workers):
             self.settled.set()
-        self._around.on_serving(worker)
 
     def _give_up(self) -> None:
         self.has_given_up = True

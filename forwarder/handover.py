@@ -50,8 +50,9 @@ class Legacy:
         for descriptor in _next(descriptors, int(estate.control)):
             self._take_control(socket.socket(fileno=descriptor), estate)
         self.memories += map(link.Part, _next(descriptors, len(estate.snapshots)), estate.snapshots)
-        for descriptor in _next(descriptors, estate.counters):
-            if estate.layout == counters.LAYOUT:
+        for place, descriptor in enumerate(_next(descriptors, estate.counters)):
+            is_past_again = place == 0 and bool(self.pids)  # each worker without a supervisor has it, and it is one
+            if estate.layout == counters.LAYOUT and not is_past_again:
                 self.counters.append(counters.mapped(descriptor))
             os.close(descriptor)
         self.rows = estate.rows if estate.layout == counters.LAYOUT else []

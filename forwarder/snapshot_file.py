@@ -19,9 +19,6 @@ from typing import Protocol
 
 from forwarder import link
 
-EVERY_SECONDS = 300.0
-"""Between two snapshots: what a crash may cost, at a tenth of a second of one core and some MB written each time. Most answers
-live no longer than five minutes."""
 START_SECONDS = 0.5
 """A local disk gives 8 MB in a tenth of that; later the daemon begins with an empty cache."""
 MODE = 0o600
@@ -68,7 +65,8 @@ class File:
 
     def save(self, parts: Sequence[link.Part]) -> int:
         """These parts, one behind the other, in place of the file; the octets they take. Raises OSError; the file is then
-        what it was."""
+        what it was.
+        """
         beside = self.path.with_name(self.path.name + ".tmp")
         beside.unlink(missing_ok=True)
         target = os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, MODE)
@@ -167,15 +165,6 @@ class Snapshots:
 
     # The file.
 
-    async def run(self, ending: asyncio.Event, every: float = EVERY_SECONDS) -> None:
-        """Save so often, until the end comes; seconds."""
-        while self._file is not None and not ending.is_set():
-            with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(every):
-                    await ending.wait()
-                    return
-            self.save()
-
     def save(self) -> None:
         """Have the file written, unless it is being written."""
         if self._file is not None and (self._saving is None or self._saving.done()):
@@ -207,6 +196,10 @@ class Snapshots:
         if self._file is not None:
             self._begin(self._restore(self._file, (worker,), asyncio.Event()))
 
+    def end(self) -> None:
+        """Others have the answers from now on: write no more."""
+        self._file = None
+
     def outdate(self) -> None:
         """Answers are being flushed: what the file holds is given to no worker any more."""
         self._flushes += 1
@@ -231,6 +224,8 @@ class Snapshots:
         while True:
             async with self.use:
                 flushes = self._flushes
+                if self._file is None:
+                    return
                 try:
                     parts = await self.written()
                     if not parts:

@@ -73,6 +73,10 @@ class Snapshots:
         self._is_writing = True
         self._task = asyncio.create_task(self._write_after(self._task, order.number, to_supervisor))
 
+    async def part(self) -> link.Part:
+        """Write all answers into the memory beside the answering; where they stand. Raises OSError without memory."""
+        return link.Part(self._memory, await self._write())
+
     async def settle(self) -> None:
         """The worker is to leave: end writing where it was begun, within WRITE_GRACE."""
         if self._task is not None and self._is_writing:

@@ -1,19 +1,22 @@
 """Sockets of the daemon: bound once by the supervisor, with every option set, and kept until it ends.
 
-Never reads a datagram or accepts a connection: that is the worker's part, on the same sockets. Always holds: an address is
+Never reads a datagram or accepts a connection: that is the workers' part, on the same sockets. Always holds: an address is
 either bound for UDP and for TCP, or `ListenError` says in one line why not and what to do; nothing is left open then.
 """
 
 import contextlib
 import errno
+import itertools
 import socket
 import struct
 from array import array
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
+from forwarder.adoption import Offered
 from forwarder.config import split_address
 from forwarder.errors import ListenError
+from forwarder.steering import program_for
 
 # Numbers of Linux which the socket module of Python 3.11 does not name.
 SO_RCVBUFFORCE = 33
@@ -35,6 +38,10 @@ _HOLDERS = {
     HTTP_SETTING: "another forwarder or NodeLocal DNSCache perhaps",
 }
 
+MAX_GROUP = 64
+"""Sockets taken over at one address: as many as there may be workers."""
+SHARED = "workers read them together, and each remembers what others know too; let the daemon bind them by itself"
+UNSTEERED = "any of them gets any name, and each remembers what others know too"
 TCP_BACKLOG = 1024
 """Connections that wait while a worker is replaced; the kernel lowers it to net.core.somaxconn (4096)."""
 HTTP_BACKLOG = 16
@@ -60,12 +67,14 @@ _WHY = {
 class Doors:
     """The bound sockets of all configured addresses, in the order of the configuration."""
 
-    udp: tuple[socket.socket, ...]
-    """Non-blocking, SO_REUSEPORT."""
+    udp: tuple[tuple[socket.socket, ...], ...]
+    """Of each address one for each worker, or more: non-blocking, SO_REUSEPORT, in the order in which they were bound."""
     tcp: tuple[socket.socket, ...]
-    """Non-blocking, listening."""
+    """Of each address one for all workers: non-blocking, listening."""
     absent: tuple[str, ...]
     """Addresses bound although no interface has them yet: queries reach them as soon as one does."""
+    complaints: tuple[str, ...] = ()
+    """What is not as it should be, each one sentence."""
 
     @property
     def receive_buffer(self) -> int:
@@ -73,33 +82,77 @@ class Doors:
 
         The kernel doubles what it is asked for, to have room for its own records, and tells the double (socket(7)).
         """
-        return min(bound.getsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF) // 2 for bound in self.udp)
+        return min(bound.getsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF) // 2 for bound in itertools.chain(*self.udp))
+
+    def udp_for(self, worker: int, workers: int) -> list[int]:
+        """The descriptors that one of so many workers reads: its own, and those of workers that there are no more."""
+        return [bound.fileno() for group in self.udp for bound in group[worker::workers] or group[worker % len(group) :][:1]]
+
+    @property
+    def descriptors(self) -> list[int]:
+        """All of them."""
+        return [bound.fileno() for bound in (*itertools.chain(*self.udp), *self.tcp)]
 
     def close(self) -> None:
-        """Close all of them; what waits in their queues is lost."""
-        for bound in (*self.udp, *self.tcp):
+        """Close all of them; what waits in their queues is lost, unless somebody else holds them too."""
+        for bound in (*itertools.chain(*self.udp), *self.tcp):
             bound.close()
 
 
-def bind_doors(addresses: Sequence[str], receive_buffer: int) -> Doors:
-    """Bind UDP and TCP of each address (`127.0.0.1:5300`, `[::1]:53`); receive_buffer in octets. Raises ListenError."""
-    udp: list[socket.socket] = []
+def bind_doors(addresses: Sequence[str], receive_buffer: int, workers: int = 1, offered: Offered | None = None) -> Doors:
+    """Bind UDP and TCP of each address (`127.0.0.1:5300`, `[::1]:53`); receive_buffer in octets. Raises ListenError.
+
+    What is offered at an address is taken instead, with whatever waits in its queue.
+    """
+    offered = Offered() if offered is None else offered
+    udp: list[tuple[socket.socket, ...]] = []
     tcp: list[socket.socket] = []
     absent: list[str] = []
+    complaints: list[str] = []
     with contextlib.ExitStack() as undo:
         for address in addresses:
             if not _is_local(address):
                 absent.append(address)
-            _ensure_free(address)
-            udp.append(undo.enter_context(_bound_udp(address, receive_buffer)))
-            tcp.append(undo.enter_context(_listening(address, DNS_SETTING, TCP_BACKLOG)))
+            group = _udp_group(address, receive_buffer, workers, offered, undo)
+            if len(group) < workers:
+                complaints.append(f"{address} UDP: {len(group)} of {workers} sockets could be bound: {SHARED}")
+            elif len(group) > 1 and (why := _unsteered(group[0], workers)):
+                complaints.append(f"{address} UDP: names cannot be steered to workers ({why}): {UNSTEERED}")
+            udp.append(group)
+            tcp.append(undo.enter_context(_adopted_or_listening(address, DNS_SETTING, TCP_BACKLOG, offered)))
         undo.pop_all()
-    return Doors(udp=tuple(udp), tcp=tuple(tcp), absent=tuple(absent))
+    return Doors(tuple(udp), tuple(tcp), tuple(absent), tuple(complaints))
 
 
-def bind_http(address: str) -> socket.socket:
-    """A listening socket for the pages, `127.0.0.1:9253`. Raises ListenError."""
-    return _listening(address, HTTP_SETTING, HTTP_BACKLOG)
+def _udp_group(
+    address: str, receive_buffer: int, workers: int, offered: Offered, undo: contextlib.ExitStack
+) -> tuple[socket.socket, ...]:
+    """The sockets of one address: those offered there, and new ones for workers that have none."""
+    group: list[socket.socket] = []
+    for adopted in offered.take_udp(address, MAX_GROUP):
+        group.append(undo.enter_context(adopted))
+        _fit_udp(adopted, address, receive_buffer)
+    if not group:
+        _ensure_free(address)
+        group.append(undo.enter_context(_bound_udp(address, receive_buffer)))
+    with contextlib.suppress(ListenError):  # another user bound the first: nobody else may join
+        while len(group) < workers:
+            group.append(undo.enter_context(_bound_udp(address, receive_buffer)))
+    return tuple(group)
+
+
+def _unsteered(member: socket.socket, workers: int) -> str:
+    """Why the names cannot be divided among the workers; empty: they are."""
+    try:
+        steer(member, program_for(workers))
+    except OSError as error:
+        return error.strerror or str(error)
+    return ""
+
+
+def bind_http(address: str, offered: Offered | None = None) -> socket.socket:
+    """A listening socket for the pages, `127.0.0.1:9253`, or the one that is offered there. Raises ListenError."""
+    return _adopted_or_listening(address, HTTP_SETTING, HTTP_BACKLOG, Offered() if offered is None else offered)
 
 
 def receive_drops(bound: socket.socket) -> int:
@@ -173,6 +226,37 @@ def _listening(address: str, setting: str, backlog: int) -> socket.socket:
         bound.listen(backlog)
         undo.pop_all()
     return bound
+
+
+def _fit_udp(adopted: socket.socket, address: str, receive_buffer: int) -> None:
+    """What somebody else bound becomes like our own, as far as that can be done to a bound socket."""
+    adopted.setblocking(False)  # noqa: FBT003 - the name of the method says what is false
+    _ensure_one_family(adopted, address)
+    if adopted.getsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF) < 2 * receive_buffer:
+        _set_receive_buffer(adopted, receive_buffer)  # never less than it has: whoever bound it may have been allowed more
+    if _is_wildcard(split_address(address)[0]):
+        _tell_destination(adopted)
+
+
+def _adopted_or_listening(address: str, setting: str, backlog: int, offered: Offered) -> socket.socket:
+    adopted = offered.take_tcp(address)
+    if adopted is None:
+        return _listening(address, setting, backlog)
+    with contextlib.ExitStack() as undo, _explained(address, "TCP", setting):
+        undo.enter_context(adopted)
+        adopted.setblocking(False)  # noqa: FBT003 - the name of the method says what is false
+        _ensure_one_family(adopted, address)
+        adopted.listen(backlog)
+        undo.pop_all()
+    return adopted
+
+
+def _ensure_one_family(adopted: socket.socket, address: str) -> None:
+    """A socket for both families cannot be turned into one for IPv6 once it is bound."""
+    if adopted.family == socket.AF_INET6 and not adopted.getsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY):
+        raise ListenError(
+            f"{address}: the socket that was passed takes IPv4 too: write BindIPv6Only=ipv6-only in the .socket unit"
+        )
 
 
 def _set_address_options(unbound: socket.socket) -> None:

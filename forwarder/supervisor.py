@@ -1,13 +1,11 @@
-"""The parent: binds the sockets and keeps them, starts the worker and starts it again, watches files, shows the figures.
+"""The parent: begins and ends, hears signals and requests, watches files, shows the figures.
 
-Never reads a query. Always holds: the sockets stay open whatever becomes of a worker; DNS does not wait for pages or files; a
-watched file that cannot be used is said in one line, and what was true before stays true.
+Never reads a query. Always holds: DNS does not wait for pages or files; what cannot be used, a file or a configuration, is said
+in one line, and what was true before stays true; when the supervisor is killed, workers serve on until another takes over.
 """
 
 import asyncio
 import contextlib
-import ipaddress
-import os
 import signal
 import socket
 from collections.abc import Coroutine, Iterator, Mapping, Sequence
@@ -15,138 +13,120 @@ from dataclasses import dataclass
 from typing import Any
 
 from forwarder import config as settings
-from forwarder import flushes, following, link, snapshot_file, sockets, watching, workers
+from forwarder import flushes, handover, watching, workers
 from forwarder.control import listening, protocol
-from forwarder.errors import ConfigError, ControlError, Problem
+from forwarder.errors import ConfigError, ControlError, ListenError
+from forwarder.generation import Around, Former, Generation
+from forwarder.greeting import summary
+from forwarder.holdings import Holdings, acquired
 from forwarder.observe import counters, pages
+from forwarder.observe.totals import Totals
+from forwarder.succession import Source, Succession, warnings_for
 from forwarder.terminal import say, show
 
-DRAIN_SECONDS = 2.8
-"""Between SIGTERM and the kill: longer than a question may take (1.8 s), and the whole ends within 3 s."""
 WATCH_SECONDS = 1.0
 """A look at a file costs microseconds; a person who changed it has not typed the next command yet."""
+SAVE_SECONDS = 300.0
+"""Between two snapshots: what a crash may cost, at a tenth of a second of one core and some MB written each time. Most answers
+live no longer than five minutes."""
 STOP_SECONDS = 2.95
 """From SIGTERM to the end of the last write to a disk."""
 PAGES_WAIT_SECONDS = 1.0
-"""The pages start when the first worker serves, but no later than this: /health must tell when none does."""
-
-NO_RELOAD = "reload is not available in this version: restart to read the configuration again"
-DNS_PORT = 53
-PTR = 12
-"""RFC 1035 section 3.2.2: these names nobody wrote, they follow from the addresses."""
+"""The pages start when the first workers serve, but no later than this: /health must tell when none does."""
 
 
 @dataclass(frozen=True, slots=True)
-class Bound:
-    """What the daemon holds as long as it lives."""
+class Start:
+    """What a supervisor begins with."""
 
-    doors: sockets.Doors
-    http: socket.socket
-    counters: int
-    """File descriptor of the counters' memory: it outlives each worker."""
-    authorities: dict[str, int]
-    """File descriptors of memory files with the same certificates."""
+    config: settings.Config
+    source: Source
+    files: watching.Files
+    holdings: Holdings
+    program: Sequence[str]
 
 
-def run(config: settings.Config, *, program: Sequence[str] = workers.WORKER_PROGRAM) -> int:
-    """Serve until a signal ends it; the exit status. Raises ConfigError and ListenError before anything runs."""
+def run(
+    config: settings.Config, source: Source, *, takeover: bool = False, program: Sequence[str] = workers.WORKER_PROGRAM
+) -> int:
+    """Serve until a signal ends it; the exit status. Before anything runs it raises ConfigError and ListenError, and ControlError
+    where it is to take over and nobody hands over.
+    """
     files = watching.read_files(config)
     with contextlib.ExitStack() as held:
-        doors = sockets.bind_doors(config.listen.addresses, config.listen.receive_buffer)
-        held.callback(doors.close)
-        http = held.enter_context(sockets.bind_http(config.observe.http))
-        descriptor = os.memfd_create("forwarder-counters")
-        held.callback(os.close, descriptor)
-        os.ftruncate(descriptor, counters.SIZE * 8)
-        authorities = {ca_file: _memory(content, held) for ca_file, content in files.authorities.items()}
-        bound = Bound(doors=doors, http=http, counters=descriptor, authorities=authorities)
-        return asyncio.run(_serve(config, files, bound, program))
+        holdings = acquired(config, held, takeover=takeover)
+        return asyncio.run(_serve(Start(config, source, files, holdings, program)))
 
 
-def _memory(content: bytes, held: contextlib.ExitStack) -> int:
-    """The file descriptor of a memory file with this content, closed when all is over."""
-    descriptor = os.memfd_create("forwarder-authorities")
-    held.callback(os.close, descriptor)
-    with open(descriptor, "wb", closefd=False) as file:
-        file.write(content)
-    return descriptor
-
-
-async def _serve(config: settings.Config, files: watching.Files, bound: Bound, program: Sequence[str]) -> int:
-    return await Supervisor(config, files, bound, program).serve()
+async def _serve(start: Start) -> int:
+    return await Supervisor(start).serve()
 
 
 class Supervisor:
     """One daemon in a running asyncio loop; `pages` reads what it shows of itself."""
 
-    def __init__(self, config: settings.Config, files: watching.Files, bound: Bound, program: Sequence[str]) -> None:
-        """Raises ConfigError when more names are pinned than the way to the worker takes."""
-        self.slots = counters.mapped(bound.counters)
-        self._config = config
-        self._warnings = tuple(warnings_for(config, files))
-        self._bound = bound
-        self._link_capacity = workers.link_capacity()
-        self._following = following.Following(config, files, self._ensure_link_holds, say)
-        self._ensure_link_holds(self._following.pinned, self._following.upstreams)
+    def __init__(self, start: Start) -> None:
+        """Raises ConfigError when more names are pinned than the way to the workers takes."""
+        self._held = start.holdings
+        self._totals = Totals(counters.mapped(self._held.past))
+        self._warnings = tuple(warnings_for(start.config, start.files))
         self._ending = asyncio.Event()
-        self._settled = asyncio.Event()  # the first worker serves, or none will
         self._has_served = False
+        self._is_handed_over = False
         self._status = 0
-        self._beside: list[asyncio.Task[None]] = []
-        cache = config.cache
-        file = None if cache.snapshot is None else snapshot_file.File(cache.snapshot, cache.memory)
-        self._snapshots = snapshot_file.Snapshots(file, self._tell, say)
-        descriptors = (
-            *(door.fileno() for door in (*bound.doors.udp, *bound.doors.tcp)),
-            bound.counters,
-            *bound.authorities.values(),
-            *self._snapshots.descriptors,
-        )
-        surroundings = workers.Surroundings(
-            program=program,
-            descriptors=descriptors,
-            slots=self.slots,
-            begin=self._first_message,
-            say=say,
-            on_serving=self._tell_serving,
-            on_report=self._take,
-            on_giving_up=self._give_up,
-        )
-        self._worker = workers.Worker(0, surroundings)
-        self._flushes = flushes.Flushes(self._worker.tell, self._snapshots)
+        self._successor: socket.socket | None = None
+        """Open until the process ends: that is how a successor knows that it has."""
+        self._beside: set[asyncio.Task[None]] = set()
+        self._forgetting: asyncio.Task[None] | None = None
+        around = Around(start.program, self._totals, say, self._held.estate)
+        legacy = self._held.legacy
+        former = Former() if legacy is None else Former([part.memory for part in legacy.memories], legacy.rows)
+        first = Generation(start.config, start.files, self._held.doors, around, former)
+        self._generations = Succession(start.source, around, first)
 
     async def serve(self) -> int:
         """Run until a signal comes or no worker can be had; the exit status."""
         loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, self._end)
-        loop.add_signal_handler(signal.SIGHUP, say, NO_RELOAD)
+        loop.add_signal_handler(signal.SIGHUP, lambda: self._start_beside("the reload", self._reload_and_say()))
         for line in self._complaints():
             say(line)
-        await self._snapshots.load()
-        self._open_control()
-        self._worker.start()
+        first = self._generations.now
+        first.start()
         try:
-            await _passed(self._settled, PAGES_WAIT_SECONDS)
-            self._start_beside("the pages for metrics and health", pages.serve(self._bound.http, self, self._ending))
+            await self._give_answers(first)
+            first.open()
+            self._start_beside("the first words", self._begin(first))
+            await _passed(first.settled, PAGES_WAIT_SECONDS)
+            self._start_beside("the pages for metrics and health", pages.serve(self._held.http, self, self._ending))
             self._start_beside("the watching of files", self._watch_files())
-            self._start_beside("the snapshots of the cache", self._snapshots.run(self._ending))
+            self._start_beside("the snapshots of the cache", self._save_regularly())
             await self._ending.wait()
             await self._drain()
-            await asyncio.wait(self._beside)
+            if self._beside:
+                await asyncio.wait(self._beside)
         finally:
-            self._worker.kill()
+            self._generations.kill()
         return self._status
 
     # What the pages show.
 
+    def counts(self) -> Sequence[int]:
+        """Every slot of the counters, over all workers that were."""
+        return self._totals.summed()
+
     def workers(self) -> Sequence[workers.Worker]:
-        """Every worker; one in this version."""
-        return (self._worker,)
+        """Every worker."""
+        return self._generations.now.workers
+
+    def workers_restarted(self) -> int:
+        """How often a worker was started again."""
+        return self._generations.workers_restarted
 
     def upstreams(self) -> Mapping[str, bool]:
         """Whose each row for upstreams in the counters is, in their order -> whether it is asked now."""
-        return self._following.shown()
+        return self._generations.now.following.shown()
 
     def is_ready(self) -> bool:
         """Whether queries were answered at least once, and the end is not near."""
@@ -154,148 +134,188 @@ class Supervisor:
 
     def receive_drops(self) -> int:
         """Datagrams lost at the receive queues of all addresses."""
-        return sum(sockets.receive_drops(door) for door in self._bound.doors.udp)
+        return self._generations.receive_drops
 
-    # The worker.
+    # The beginning and the end.
 
-    def _begin(self, pinned: link.Pinned, upstreams: link.Upstreams) -> link.Begin:
-        return link.Begin(
-            config=settings.to_json(self._config),
-            udp=[door.fileno() for door in self._bound.doors.udp],
-            tcp=[door.fileno() for door in self._bound.doors.tcp],
-            counters=self._bound.counters,
-            pinned=pinned,
-            upstreams=upstreams,
-            authorities=self._bound.authorities,
-        )
+    async def _give_answers(self, first: Generation) -> None:
+        """What is remembered of the time before: by an instance that hands over, or in a file."""
+        legacy = self._held.legacy
+        if legacy is None:
+            await first.snapshots.load()
+            return
+        for slots in legacy.counters:
+            self._totals.begin(slots)
+        await first.restore(legacy.memories)
+        legacy.forget_answers()
 
-    def _first_message(self) -> link.Begin:
-        """A worker begins."""
-        self._flushes.begin_worker()
-        return self._snapshots.offered(self._begin(self._following.pinned, self._following.upstreams))
-
-    def _take(self, report: link.Beside) -> None:
-        if isinstance(report, link.Flushed):
-            self._flushes.take(report)
-        else:
-            self._snapshots.take(report)
-
-    def _ensure_link_holds(self, pinned: link.Pinned, upstreams: link.Upstreams) -> None:
-        """Refuse what no worker could be told, rather than start workers in vain."""
-        size = len(link.written(self._begin(pinned, upstreams)))
-        if size > self._link_capacity:
-            sentence = (
-                f"{len(pinned.records)} pinned records take {size} octets, {self._link_capacity} at most: "
-                "pin fewer names, or raise net.core.wmem_max (up to 4194304)"
-            )
-            raise ConfigError((Problem("hosts", sentence),))
-
-    def _tell(self, order: link.Order) -> bool:
-        """Whether a worker that serves was told."""
-        return self._worker.serving and self._worker.tell(order)
-
-    def _tell_serving(self) -> None:
-        self._snapshots.served()
-        if self._has_served:
-            say(f"worker {self._worker.number} (pid {self._worker.pid}) serving")
+    async def _begin(self, first: Generation) -> None:
+        """When the first workers serve: say so, have the instance before us leave, be there for questions."""
+        await first.settled.wait()
+        if first.has_given_up:
+            self._fail()
             return
         self._has_served = True
-        self._settled.set()
-        show("\n".join(summary(self._config, self._following.upstreams, self._following.pinned)))
+        show("\n".join(summary(first.config, first.following.upstreams, first.following.pinned)))
+        if self._held.legacy is not None and not await self._release(self._held.legacy):
+            self._fail()
+            return
+        if self._held.place is not None:
+            conversations = listening.Listening(self._held.place, self._answer, say)
+            self._start_beside("the control socket", conversations.serve(self._ending))
 
-    def _give_up(self) -> None:
+    async def _release(self, legacy: handover.Legacy) -> bool:
+        """Whether the instance before us leaves."""
+        try:
+            connections = await asyncio.to_thread(legacy.release)
+        except ControlError as error:
+            say(f"the instance before was not released, and serves on: {error}")
+            return False
+        if self._held.place is not None:
+            self._held.place.is_ours = True
+        say(f"took over from {' and '.join(f'pid {pid}' for pid in legacy.pids)}")
+        self._forgetting = self._start_beside("the end of the instance before", self._forget(legacy, connections))
+        return True
+
+    async def _forget(self, legacy: handover.Legacy, connections: Sequence[socket.socket]) -> None:
+        """When the instance before has left: what it counted stays."""
+        loop = asyncio.get_running_loop()
+        with contextlib.suppress(ConnectionError, TimeoutError):
+            async with asyncio.timeout(2 * STOP_SECONDS):
+                await asyncio.gather(*(loop.sock_recv(connection, 1) for connection in connections))
+        for slots in legacy.counters:
+            self._totals.end(slots)
+        legacy.close()
+
+    def _fail(self) -> None:
         self._status = 1
-        self._settled.set()
         self._ending.set()
 
     def _end(self) -> None:
         """A signal: drain. A second one: no patience left."""
         if self._ending.is_set():
-            self._worker.kill()
+            self._generations.kill()
             for task in self._beside:
                 task.cancel()
-        self._settled.set()
         self._ending.set()
 
     async def _drain(self) -> None:
         until = asyncio.get_running_loop().time() + STOP_SECONDS
-        self._snapshots.order()
-        self._worker.drain()
-        if not await _passed(self._worker.gone, DRAIN_SECONDS):
-            say(f"worker {self._worker.number} did not end within {DRAIN_SECONDS} s: killed")
-            self._worker.kill()
-            await self._worker.gone.wait()
-        await self._snapshots.saved(until - asyncio.get_running_loop().time())
+        snapshots = self._generations.now.snapshots
+        if self._is_handed_over:
+            snapshots.end()
+        snapshots.save()
+        await asyncio.sleep(0)  # workers are told to write before they are told to leave
+        await self._generations.drain()
+        await snapshots.saved(until - asyncio.get_running_loop().time())
 
-    # What runs beside it.
+    # What is asked at the control socket, and by signals.
 
-    def _start_beside(self, name: str, work: Coroutine[Any, Any, None]) -> None:
-        task = asyncio.create_task(work)
-        task.add_done_callback(lambda ended: _say_why(name, ended))
-        self._beside.append(task)
-
-    def _open_control(self) -> None:
-        try:
-            place = listening.taken_place(protocol.paths_for(self._config.observe.control, os.environ))
-        except ControlError as error:
-            say(f"there is no control socket, DNS goes on without: {error}")
-            return
-        self._start_beside("the control socket", listening.Listening(place, self._answer, say).serve(self._ending))
-
-    async def _answer(self, request: protocol.Request) -> protocol.Response:
+    async def _answer(self, request: protocol.Request, conversation: listening.Conversation) -> protocol.Response:
         """Do what was asked for at the control socket. Raises ControlError with why it was not done."""
         match request:
             case protocol.Flush():
-                return await self._flushes.answer(request, self._following.pinned)
+                async with self._generations.alone():
+                    now = self._generations.now
+                    return await flushes.flush(request, now.workers, now.snapshots, now.following.pinned)
+            case protocol.Reload():
+                return protocol.Reloaded(await self._reload())
+            case protocol.Takeover():
+                return await self._hand_over(request, conversation)
+            case protocol.Release():
+                return self._leave_to(conversation)
+
+    async def _reload(self) -> list[str]:
+        """Raises ControlError: every problem, and that nothing changed."""
+        try:
+            async with self._generations.alone():
+                notes = await self._generations.reload()
+        except (ConfigError, ListenError, ControlError) as error:
+            raise ControlError(f"{error}\nconfiguration stays as it was") from error
+        for line in (*notes, "configuration reloaded"):
+            say(line)
+        return notes
+
+    async def _reload_and_say(self) -> None:
+        try:
+            await self._reload()
+        except ControlError as error:
+            for line in str(error).splitlines():
+                say(line)
+
+    async def _hand_over(self, request: protocol.Takeover, conversation: listening.Conversation) -> protocol.Response:
+        """Give a successor what there is. Nothing changes until it says that it serves, or goes."""
+        handover.ensure_understood(request)
+        if self._forgetting is not None:
+            await asyncio.wait((self._forgetting,))  # what was counted before us is ours then
+        async with contextlib.AsyncExitStack() as taking:
+            await taking.enter_async_context(self._generations.alone())
+            now = self._generations.now
+            await taking.enter_async_context(now.snapshots.use)
+            taking.callback(now.snapshots.forget)
+            parts = []
+            with contextlib.suppress(OSError):  # without memory for the answers it begins with none
+                parts = await now.snapshots.written()
+            estate = self._held.estate(now.doors, 1)
+            if estate is None or conversation.on_end is not None:
+                raise ControlError("everything was handed over already")
+            maps = [worker.counters for worker in now.workers if worker.pid is not None]
+            given = handover.given(conversation, estate, parts, maps, now.following.upstreams.rows)
+            taken = taking.pop_all()
+
+            def take_back() -> None:
+                self._start_beside("the end of a handover", taken.aclose())
+
+            conversation.on_end = take_back
+            return given
+
+    def _leave_to(self, conversation: listening.Conversation) -> protocol.Response:
+        """The successor serves."""
+        if conversation.on_end is None or self._held.place is None:
+            raise ControlError("nothing was handed over in this conversation")
+        self._is_handed_over = True
+        self._held.place.is_ours = False
+        self._totals.hand_over()
+        self._successor = conversation.connection.dup()
+        say("a successor took over: leaving")
+        self._ending.set()
+        return protocol.Released()
+
+    # What runs beside it.
+
+    def _start_beside(self, name: str, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
+        task = asyncio.create_task(work)
+        self._beside.add(task)
+        task.add_done_callback(lambda ended: _say_why(name, ended))
+        task.add_done_callback(self._beside.discard)
+        return task
+
+    async def _save_regularly(self) -> None:
+        while not await _passed(self._ending, SAVE_SECONDS):
+            self._generations.now.snapshots.save()
 
     async def _watch_files(self) -> None:
-        """Take over what changes in files; a worker that is behind is told again."""
+        """Take over what changes in files; workers that are behind are told again."""
         while not await _passed(self._ending, WATCH_SECONDS):
-            await self._following.look()
-            self._following.tell(self._worker.tell)
+            now = self._generations.now
+            await now.following.look()
+            now.following.tell(now.tell)
+            if self._generations.has_news():
+                await self._reload_and_say()
 
     def _complaints(self) -> Iterator[str]:
         """What is not as the operator may think it is, and no reason not to serve."""
         yield from self._warnings
-        for address in self._bound.doors.absent:
+        now = self._generations.now
+        yield from now.doors.complaints
+        for address in now.doors.absent:
             yield f"{address}: no interface of this host has the address yet; queries are answered as soon as one has"
-        asked, granted = self._config.listen.receive_buffer, self._bound.doors.receive_buffer
+        asked, granted = now.config.listen.receive_buffer, now.doors.receive_buffer
         if granted < asked:
             yield (
                 f"listen.receive_buffer: the kernel grants {granted} octets of {asked}, so a burst may be lost: "
                 f"set net.core.rmem_max to {asked} (sysctl), or give the daemon CAP_NET_ADMIN"
             )
-
-
-def warnings_for(config: settings.Config, files: watching.Files) -> Iterator[str]:
-    """What is missing outside the configuration, and no reason not to serve; each one sentence with the mend."""
-    yield from files.asked.warnings
-    yield from snapshot_file.warnings_for(config.cache.snapshot)
-
-
-def summary(config: settings.Config, upstreams: link.Upstreams, pinned: link.Pinned) -> Iterator[str]:
-    """The lines for a person who started the daemon: where it listens, whom it asks, where the figures are, what to try."""
-    yield "forwarder is serving"
-    for address in config.listen.addresses:
-        yield f"  listens on  {address} (UDP and TCP)"
-    for zone, told in zip(config.zones, upstreams.zones, strict=True):
-        named = watching.resolv_confs(zone)
-        source = f" (from {', '.join(named)})" if named else ""
-        asks = f"{', '.join(told.addresses)} over {zone.transport.upper()}" if told.addresses else "nobody"
-        yield f"  {zone.zone} asks {asks}{source}"
-    if names := len({record.name for record in pinned.records if record.qtype != PTR}):
-        yield f"  pinned      {names} name{'s' if names > 1 else ''}"
-    yield f"  metrics     http://{config.observe.http}/metrics"
-    yield f"  try         {dig_line(config)}"
-
-
-def dig_line(config: settings.Config) -> str:
-    """A command that asks this daemon for something it knows."""
-    host, port = settings.split_address(config.listen.addresses[0])
-    if ipaddress.ip_address(host).is_unspecified:
-        host = "::1" if ":" in host else "127.0.0.1"
-    name = next(iter(config.hosts.records), "example.com")
-    return f"dig @{host} -p {port} {name}" if port != DNS_PORT else f"dig @{host} {name}"
 
 
 def _say_why(name: str, task: asyncio.Task[None]) -> None:

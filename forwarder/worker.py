@@ -31,7 +31,9 @@ from forwarder.cache.lifetime import Limits
 from forwarder.cache.pairs import Pairs
 from forwarder.cache.pinned import PinnedNames
 from forwarder.cache.snapshot import Conditions
+from forwarder.control.listening import adopted_place
 from forwarder.observe import counters
+from forwarder.orphan import Orphan
 from forwarder.serving.allow import AllowedClients
 from forwarder.serving.answering import Answering, Memory
 from forwarder.serving.coalescing import Coalescing
@@ -85,6 +87,7 @@ class Worker:
     def __init__(self, loop: asyncio.AbstractEventLoop, begin: link.Begin, clock: Callable[[], float] = clock) -> None:
         self._loop = loop
         self._config = settings.from_json(begin.config)
+        self._counters = begin.counters
         self._counts = counters.mapped(begin.counters)
         turn = Turn(clock)
         self._network = Network(Readiness(turn), Timers(), turn, Unpredictable())
@@ -93,7 +96,7 @@ class Worker:
         self._coalescing = Coalescing(-(-self._config.answering.max_in_progress // begin.workers))
         self._servers: dict[Served, Server] = {}
         self._probing = Probing(self._network)
-        self._search = begin.upstreams.search
+        self._search, self._rows = begin.upstreams.search, begin.upstreams.rows
         self._trust = {ca_file: context_for(_content(memory)) for ca_file, memory in begin.authorities.items()}
         zones = self._zones_for(begin.upstreams)
         terms = terms_for(self._config)
@@ -144,7 +147,7 @@ class Worker:
         self._network.turn.begin()
         self._answering.zones = self._zones_for(upstreams)
         self._memory.failures.clear()
-        self._search = upstreams.search
+        self._search, self._rows = upstreams.search, upstreams.rows
         self._deny_in_search_path()
         self._probing.begin()
         self._network.turn.end()
@@ -174,6 +177,17 @@ class Worker:
         while (self._coalescing or not all(door.is_idle for door in self._tcp_doors)) and clock() < until:  # noqa: ASYNC110 - once in a life
             await asyncio.sleep(TICK)
         self._write_gauges()
+
+    async def leave(self) -> None:
+        """Drain, and end writing the answers where that was begun."""
+        await asyncio.gather(self.drain(), self.snapshots.settle())
+
+    async def orphaned(self, estate: link.Estate) -> None:
+        """The supervisor is gone: serve on until another takes over, or nobody came."""
+        listener = socket.socket(fileno=estate.control)
+        place = adopted_place((estate.control_path,), listener, made_directory=estate.made_directory)
+        if place is not None:
+            await Orphan(estate, place, self._counters, self._rows, self.snapshots.part).serve()
 
     def _deny_in_search_path(self) -> None:
         """Look for cuts inside the search domains, as they are now, and begin anew."""
@@ -335,10 +349,13 @@ async def serve(to_supervisor: socket.socket) -> None:
             case link.Flush() as order:
                 worker.flush(order, to_supervisor)
             case link.Drain():
-                await asyncio.gather(worker.drain(), worker.snapshots.settle())
+                await worker.leave()
                 return
             case link.Begin():
                 raise msgspec.ValidationError("a second Begin")
+    if worker.is_open and begin.estate is not None:
+        await worker.orphaned(begin.estate)
+        await worker.leave()
 
 
 async def _heard(to_supervisor: socket.socket) -> bytes:

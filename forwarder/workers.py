@@ -76,9 +76,8 @@ class Surroundings:
     """Inherited under their own numbers: the sockets, and all else that is the same for each."""
     totals: Totals
     """Where what is counted comes together."""
-    begin: Callable[["Worker", int], link.Begin]
-    """The first message to a worker, as the configuration and the watched files are at that moment; the number is the
-    descriptor of its counters."""
+    begin: Callable[["Worker"], link.Begin]
+    """The first message to a worker, as the configuration and the watched files are at that moment."""
     say: Callable[[str], None]
     """Takes one line about a change of state."""
     on_serving: Callable[["Worker"], None]
@@ -97,6 +96,8 @@ class Worker:
         """How the process before ended, when it was not asked to; else empty."""
         self.memory = os.memfd_create("forwarder-snapshot")
         """Into which it writes its answers; lives as long as this object."""
+        self.counters = -1
+        """Descriptor of the map of the process that runs."""
         self.gone = asyncio.Event()
         """Set when it ended and no successor comes."""
         self._around = surroundings
@@ -133,18 +134,18 @@ class Worker:
         """Start the program; a start that fails counts as a quick death. Its doors stay closed until `open`."""
         self._next_start = None
         self._started_at = self._loop.time()
-        map_of_counters = os.memfd_create("forwarder-counters")
+        self.counters = os.memfd_create("forwarder-counters")
         ours, theirs = link_pair()
         try:
-            os.ftruncate(map_of_counters, counters.SIZE * 8)
-            self._slots = counters.mapped(map_of_counters)
-            ours.send(link.written(self._around.begin(self, map_of_counters)))
+            os.ftruncate(self.counters, counters.SIZE * 8)
+            self._slots = counters.mapped(self.counters)
+            ours.send(link.written(self._around.begin(self)))
             if self._opens:
                 ours.send(link.written(link.Open()))
             self._process = subprocess.Popen(  # noqa: S603 - the program is ours, its argument a number
                 [*self._around.program, str(theirs.fileno())],
                 stdin=subprocess.DEVNULL,
-                pass_fds=(*self._around.descriptors(), map_of_counters, self.memory, theirs.fileno()),
+                pass_fds=(*self._around.descriptors(), self.counters, self.memory, theirs.fileno()),
                 env=environment(),
                 process_group=0,  # an interrupt typed at the terminal is for the supervisor, which then drains
             )
@@ -156,7 +157,6 @@ class Worker:
             return
         finally:
             theirs.close()
-            os.close(map_of_counters)
         self._link = ours
         self._around.totals.begin(self._slots)
         self._loop.add_reader(ours, self._hear)
@@ -262,6 +262,7 @@ class Worker:
                 pass  # its last words
             self._link.close()
         self._process, self._link, self.serving = None, None, False
+        self._close_counters()
         self._around.totals.end(self._slots)
         while self._asked:
             self._settle(self._asked.popitem()[1], None)
@@ -271,8 +272,13 @@ class Worker:
             self.last_end = described(status)
             self._start_again(f"worker {self.number} (pid {pid}) ended unasked, {self.last_end}")
 
+    def _close_counters(self) -> None:
+        os.close(self.counters)
+        self.counters = -1
+
     def _abandon(self) -> None:
         """End a process that started but cannot be kept an eye on."""
+        self._close_counters()
         if self._process is not None:
             self._process.kill()
             self._process.wait()

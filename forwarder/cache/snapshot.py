@@ -155,7 +155,8 @@ class Reading:
 
     def __init__(self, header: bytes, size: int) -> None:
         """`header` are the first HEADER_OCTETS octets of `size`, of which others may follow it. Raises SnapshotError that says
-        what is wrong."""
+        what is wrong.
+        """
         if header[: len(MAGIC)] != MAGIC[: len(header)] or not header:
             raise SnapshotError("is no snapshot of a cache" if header else "is empty")
         if len(header) < HEADER_OCTETS:
@@ -185,7 +186,12 @@ class Restoring:
     """Answers put back, a slice of records at a time."""
 
     def __init__(
-        self, answers: AnswerCache, zones: Mapping[bytes, Conditions], is_ours: Callable[[bytes], bool], now: float, passed: float
+        self,
+        answers: AnswerCache,
+        zones: Mapping[bytes, Conditions],
+        is_ours: Callable[[bytes], bool],
+        now: float,
+        passed: float,
     ) -> None:
         """`is_ours`: whether answers for this name belong here; `passed` are the seconds between the writing and `now`."""
         self._answers = answers

@@ -10,7 +10,6 @@ from collections.abc import Iterator
 from forwarder.config import Config
 
 REFUSED: dict[str, tuple[tuple[object, ...], str]] = {
-    "listen.workers": ((1,), "there is one worker: write 1"),
     "observe.query_log": (("off",), "write off: no query is logged"),
     "observe.query_log_file": ((None,), "no query is logged, leave it out"),
     "observe.coredns_names": ((False,), "write false, and use the names at /metrics"),

@@ -49,7 +49,9 @@ def descriptors(connection: socket.socket, count: int) -> list[int]:
             raise ControlError(f"the daemon went away before it had handed everything over ({error.strerror})") from error
         found += more
         if not data or not more:
-            raise ControlError(f"the daemon handed {len(found)} of {count} descriptors over: is their limit (ulimit -n) too low?")
+            raise ControlError(
+                f"the daemon handed {len(found)} of {count} descriptors over: is their limit (ulimit -n) too low?"
+            )
     return found
 
 

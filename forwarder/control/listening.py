@@ -62,7 +62,8 @@ class Place:
 class Conversation:
     """One connection, as whoever answers sees it."""
 
-    def __init__(self) -> None:
+    def __init__(self, connection: socket.socket) -> None:
+        self.connection = connection
         self.descriptors: Sequence[int] = ()
         """What goes out behind the next response, to be set by whoever answers."""
         self.on_end: Callable[[], None] | None = None
@@ -149,12 +150,15 @@ class Listening:
         place: Place,
         answer: Callable[[protocol.Request, Conversation], Awaitable[protocol.Response]],
         say: Callable[[str], None],
+        conversations: int = MAX_CONVERSATIONS,
     ) -> None:
-        """`answer` may raise ControlError with why it will not; `say` takes a line about a defect."""
+        """`answer` may raise ControlError with why it will not; `say` takes a line about a defect; further `conversations` wait
+        for one to end, or for somebody else who listens at the same place.
+        """
         self._place = place
         self._answer = answer
         self._say = say
-        self._may_begin = asyncio.Semaphore(MAX_CONVERSATIONS)
+        self._may_begin = asyncio.Semaphore(conversations)
         self._conversations: set[asyncio.Task[None]] = set()
 
     async def serve(self, ending: asyncio.Event) -> None:
@@ -190,7 +194,7 @@ class Listening:
             self._say(f"a request at the control socket failed, please report this: {defect!r}")
 
     async def _converse(self, connection: socket.socket) -> None:
-        conversation = Conversation()
+        conversation = Conversation(connection)
         try:
             with connection, contextlib.suppress(TimeoutError, ConnectionError):
                 await self._answer_all(connection, conversation)

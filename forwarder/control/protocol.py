@@ -90,7 +90,7 @@ class Estate(msgspec.Struct, frozen=True, tag_field="response", tag="estate"):
     layout: str
     """Of the counters."""
     counters: int
-    """How many maps of counters come last, some of them still counting."""
+    """How many maps of counters come last: that of the workers that ended, then those that still count."""
     rows: list[str]
     """Whose each row for upstreams in the counters is."""
     workers: int

@@ -86,7 +86,9 @@ HEARTBEAT = CLIENT_REPEATS + len(AFTER)
 """Counted up by the worker each second, from when it serves: one that stands still hangs."""
 SIZE = HEARTBEAT + 1
 
-LAYOUT = f"{SIZE}:{crc32(repr((DOORS, TYPES, SOURCES, RCODES, SECONDS_BUCKETS, FAILURE_REASONS, CACHE_KINDS, AFTER)).encode()):x}"
+LAYOUT = (
+    f"{SIZE}:{crc32(repr((DOORS, TYPES, SOURCES, RCODES, SECONDS_BUCKETS, FAILURE_REASONS, CACHE_KINDS, AFTER)).encode()):x}"
+)
 """Two maps with the same layout can be added up."""
 
 

@@ -1,12 +1,12 @@
-"""What is counted, as Prometheus reads it: the counters of the worker and those of the supervisor under their names.
+"""What is counted, as Prometheus reads it: the counters of all workers and those of the supervisor under their names.
 
 Only reads, never writes a slot. Always holds: a series that has been shown is shown from then on and never falls, gauges
 excepted; no gauge speaks of an upstream that is asked no more; a scrape takes milliseconds of the supervisor and nothing of
-the worker.
+any worker.
 """
 
 import platform
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError
 from importlib.metadata import version as version_of_package
@@ -40,13 +40,16 @@ class Figures:
 class Collector:
     """Reads the counters when somebody scrapes."""
 
-    def __init__(self, slots: memoryview, figures: Callable[[], Figures]) -> None:
-        self._slots = slots
+    def __init__(self, counts: Callable[[], Sequence[int]], figures: Callable[[], Figures]) -> None:
+        """`counts` gives every slot over all workers."""
+        self._counts = counts
+        self._slots: Sequence[int] = ()
         self._figures = figures
 
     def collect(self) -> Iterator[Metric]:
         """Every metric family, in the order of docs and dashboards: answers, cache, upstreams, the daemon."""
         figures = self._figures()
+        self._slots = self._counts()
         yield from self._answers()
         yield from self._cache()
         yield from self._waiting_clients()

@@ -45,17 +45,23 @@ class ShownWorker(Protocol):
     number: int
     serving: bool
     restarts: int
+    last_end: str
+    """How the process before ended, when it was not asked to; else empty."""
 
     @property
     def pid(self) -> int | None:
         """None while it waits to be started again."""
 
+    @property
+    def state(self) -> str:
+        """In a word or two."""
+
 
 class Shown(Protocol):
     """The daemon as the pages see it."""
 
-    slots: memoryview
-    """The counters, as `observe.counters` lays them out."""
+    def counts(self) -> Sequence[int]:
+        """Every slot of the counters, over all workers, as `observe.counters` lays them out."""
 
     def upstreams(self) -> Mapping[str, bool]:
         """Whose each row for upstreams is, in their order -> whether it is asked now."""
@@ -66,6 +72,9 @@ class Shown(Protocol):
     def is_ready(self) -> bool:
         """Whether queries were answered at least once, and the end is not near."""
 
+    def workers_restarted(self) -> int:
+        """How often a worker was started again, those that are gone included."""
+
     def receive_drops(self) -> int:
         """Datagrams lost at the receive queues."""
 
@@ -74,19 +83,27 @@ def application(shown: Shown) -> Starlette:
     """The pages as an ASGI application."""
 
     def figures() -> metrics.Figures:
-        restarted = sum(worker.restarts for worker in shown.workers())
-        return metrics.Figures(workers_restarted=restarted, receive_drops=shown.receive_drops(), upstreams=shown.upstreams())
+        return metrics.Figures(
+            workers_restarted=shown.workers_restarted(), receive_drops=shown.receive_drops(), upstreams=shown.upstreams()
+        )
 
-    collector = metrics.Collector(shown.slots, figures)
+    collector = metrics.Collector(shown.counts, figures)
 
     async def show_metrics(_: Request) -> Response:
         return Response(metrics.rendered(collector), headers={"content-type": metrics.CONTENT_TYPE})
 
     async def show_health(_: Request) -> Response:
         workers = shown.workers()
-        well = any(worker.serving for worker in workers)
+        well = all(worker.serving for worker in workers)
         described = [
-            {"number": worker.number, "pid": worker.pid, "serving": worker.serving, "restarts": worker.restarts}
+            {
+                "number": worker.number,
+                "pid": worker.pid,
+                "serving": worker.serving,
+                "state": worker.state,
+                "restarts": worker.restarts,
+                "last_end": worker.last_end,
+            }
             for worker in workers
         ]
         body = {"status": "serving" if well else "not serving", "workers": described}

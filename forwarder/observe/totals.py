@@ -31,6 +31,7 @@ class Totals:
         """`past` is a map of its own, in which what ended is kept."""
         self.past = past
         self._counting: list[memoryview] = []
+        self._is_ours = True
 
     def begin(self, slots: memoryview) -> None:
         """Somebody counts here from now on."""
@@ -38,8 +39,13 @@ class Totals:
 
     def end(self, slots: memoryview) -> None:
         """Nobody counts here any more: keep what it came to."""
-        self._counting.remove(slots)
-        add_to(self.past, slots)
+        self._counting = [other for other in self._counting if other is not slots]
+        if self._is_ours:
+            add_to(self.past, slots)
+
+    def hand_over(self) -> None:
+        """Somebody else keeps what ends from now on."""
+        self._is_ours = False
 
     def summed(self) -> Sequence[int]:
         """Every slot over all maps; an upstream is up when it is up for all who ask it."""
