@@ -37,6 +37,8 @@ MAX_ASTRAY = 0.01
 """Share of queries that may be answered from elsewhere than the measurement is about."""
 MIN_OF_RATE = 0.95
 """Share of a fixed rate that must be reached."""
+WORKERS = 2
+"""Beside one, to see what a further one brings."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -196,6 +198,37 @@ def start(bench: Bench, peer: Peer) -> Sample:
         return {"start_ms": server.start_seconds * 1e3}
 
 
+def workers(bench: Bench, peer: Peer) -> Sample:
+    """What WORKERS bring: `times` the hits of one, if each had a core, for what an answer costs; `even`, `asked` upstream.
+
+    Both counts of workers have the one core of the server, and are saturated the same way: where load and workers do not fit
+    on the cores, rates say nothing. `even` is what the idlest worker did of the share that would be even, by its CPU time.
+    """
+    (one, _, asked_by_one), (several, even, asked) = (_hits_of(bench, peer, count) for count in (1, WORKERS))
+    return {
+        "times": WORKERS * one["cpu_us"] / several["cpu_us"],
+        "cpu_us": several["cpu_us"],
+        "even": even,
+        "asked": asked / asked_by_one,
+        "core_busy": several["core_busy"],
+        "lost": several["lost"],
+    }
+
+
+def _hits_of(bench: Bench, peer: Peer, count: int) -> tuple[Sample, float, int]:
+    """As many answers from memory as so many workers can do, how evenly they did them, and upstream queries from the start."""
+    before = bench.upstream.counts()
+    with peers.serving(peer, replace(bench.place(), workers=count)) as server:
+        queries = _warm_with_hits(bench, server)
+        _, *pids = processes.family(server.process.pid)
+        if len(pids) != count:
+            raise BenchmarkError(f"{len(pids)} workers instead of {count}")
+        used = [processes.cpu_seconds((pid,)) for pid in pids]
+        _, sample = loaded(bench, server, bench.load(server, queries))
+        used = [processes.cpu_seconds((pid,)) - seconds for pid, seconds in zip(pids, used, strict=True)]
+    return sample, min(used) * count / sum(used), _asked(bench, before, ("num.udp", "num.tcp"))
+
+
 _ALL = frozenset(peers.PEERS)
 _RESOLVERS = frozenset(name for name, peer in peers.PEERS.items() if peer.transports)
 _OVER_TCP = frozenset(name for name, peer in peers.PEERS.items() if "tcp" in peer.transports)
@@ -207,5 +240,6 @@ MEASUREMENTS = (
     Measurement("cpu", cpu, _ALL),
     Measurement("memory", memory, _RESOLVERS),
     Measurement("start", start, _RESOLVERS),
+    Measurement("workers", workers, frozenset((peers.DAEMON,))),
 )
 """In the order in which a round makes them."""

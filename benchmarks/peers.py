@@ -44,7 +44,7 @@ forward-zone:
     forward-addr: 127.0.0.1@{upstream}
 """
 DAEMON_CONFIGURATION = """\
-listen: {{addresses: ["127.0.0.1:{port}"]}}
+listen: {{addresses: ["127.0.0.1:{port}"], workers: {workers}}}
 zones: [{{zone: ., upstreams: ["127.0.0.1:{upstream}"], transport: {transport}}}]
 observe: {{http: "127.0.0.1:{http}", control: "{directory}/control.sock"}}
 cache: {{memory: 32MiB}}
@@ -64,6 +64,8 @@ class Place:
     """Of the queries to the upstream."""
     python: str = sys.executable
     """Interpreter that runs the daemon under test."""
+    workers: int = 1
+    """Of the daemon; the peers have one thread of work."""
     port: int = field(default_factory=probing.free_port)
     http: int = field(default_factory=probing.free_port)
     """Port for the daemon's /metrics."""
@@ -95,7 +97,12 @@ def _daemon_command(place: Place) -> list[str]:
     configuration = place.directory / "forwarder.yaml"
     configuration.write_text(
         DAEMON_CONFIGURATION.format(
-            port=place.port, upstream=place.upstream, transport=place.transport, http=place.http, directory=place.directory
+            port=place.port,
+            workers=place.workers,
+            upstream=place.upstream,
+            transport=place.transport,
+            http=place.http,
+            directory=place.directory,
         )
     )
     return [place.python, "-m", "forwarder", "run", "--config", str(configuration)]

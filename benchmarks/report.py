@@ -66,6 +66,10 @@ FIGURES = (
     Figure("PSS empty, MB", "memory", "pss_empty", scale=1e-6, digits=1),
     Figure("PSS with 10,000 entries, MB", "memory", "pss_full", scale=1e-6, digits=1),
     Figure("exec to first answer, ms", "start", "start_ms"),
+    Figure("2 workers, a core each: times the hits of one (asked for: at least 1.8)", "workers", "times", digits=2),
+    Figure("2 workers: CPU us per answer", "workers", "cpu_us", digits=2),
+    Figure("2 workers: the idler one's answers, % of an even share", "workers", "even", scale=100),
+    Figure("2 workers: upstream queries for the same names, times those of one", "workers", "asked", digits=3),
 )
 NOTES = """\
 Medians over all rounds, in brackets the least and the most. Servers take turns within a round, in another order each

@@ -17,7 +17,7 @@ from contextlib import AbstractContextManager, nullcontext, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
-from typing import IO, Any, Self
+from typing import Any, Self
 
 import dns.message
 import yaml
@@ -56,6 +56,9 @@ class Daemon:
     Addresses that the configuration leaves out become free ports of `hosts`; in a namespace, port 53 and the default port
     of the metrics. `before`: a program that changes what it may do.
     """
+
+    _inherited: tuple[int, ...] = ()
+    """Descriptors that the process has from its start."""
 
     def __init__(
         self,
@@ -103,18 +106,24 @@ class Daemon:
         """The path of its control socket, where the configuration names no other."""
         return str(self._directory / "control.sock")
 
+    @property
+    def config_file(self) -> str:
+        """The path of its configuration, where it was given one."""
+        return str(self._directory / "config.yaml")
+
+    def rewrite(self, config: str) -> None:
+        """Another configuration (YAML text) in the same file, with the same addresses where it leaves them out."""
+        self._write(self._completed(yaml.safe_load(config) or {}))
+
     def __enter__(self) -> Self:
         self._directory = Path(tempfile.mkdtemp(prefix="forwarder-"))
         command = [*self._before, sys.executable, "-m", "forwarder", "run", *self._arguments]
         if self._config is not None:
-            config = self._directory / "config.yaml"
-            observe = {"control": self.control} | self._config["observe"]
-            config.write_text(yaml.safe_dump(self._config | {"observe": observe}))
-            command += ["--config", str(config)]
+            self._write(self._config)
+            command += ["--config", self.config_file]
         if self._namespace is not None:
             command = self._namespace.command(*command)
-        with self._file("stdout") as out, self._file("stderr") as err:
-            self._process = subprocess.Popen(command, cwd=PROJECT, stdout=out, stderr=err, start_new_session=True)
+        self._process = self._spawned(command)
         try:
             self._wait_until_answering()
         except BaseException:
@@ -197,6 +206,12 @@ class Daemon:
             "observe": {"http": f"{host}:{port}"} | config.get("observe", {}),
         }
 
+    def _write(self, config: dict[str, Any]) -> None:
+        """In place of the file, at once: whoever reads it finds the old one or the new one."""
+        fresh = self._directory / "config.yaml.fresh"
+        fresh.write_text(yaml.safe_dump(config | {"observe": {"control": self.control} | config["observe"]}))
+        fresh.replace(self.config_file)
+
     def _wait_until_answering(self) -> None:
         """Over TCP, and class CHAOS: refused without asking anybody, also to clients that are not allowed."""
         probe = dns.message.make_query("id.server.", "TXT", "CH")
@@ -215,8 +230,12 @@ class Daemon:
     def _inside(self) -> AbstractContextManager[None]:
         return nullcontext() if self._namespace is None else self._namespace.inside()
 
-    def _file(self, name: str) -> IO[bytes]:
-        return (self._directory / name).open("wb")
+    def _spawned(self, command: Sequence[str]) -> subprocess.Popen[bytes]:
+        """The process, in a session of its own; what it prints goes behind what was printed before."""
+        with (self._directory / "stdout").open("ab") as out, (self._directory / "stderr").open("ab") as err:
+            return subprocess.Popen(
+                command, cwd=PROJECT, stdout=out, stderr=err, start_new_session=True, pass_fds=self._inherited
+            )
 
     def _clear(self) -> None:
         """Whatever is left of it: the session it was started in has no process but its own."""

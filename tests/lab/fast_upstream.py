@@ -1,19 +1,21 @@
 """An upstream for load: a process of its own with plain sockets that answers as the oracle says, each answer a little late.
 
-    python -m tests.lab.fast_upstream HOST PORT TTL DELAY KNOWS
+    python -m tests.lab.fast_upstream HOST PORT TTL DELAY KNOWS LOG
 
 DELAY is in seconds; KNOWS says whose answers it gives, `oracle` or `cluster`. Names of the oracle's kind `slow` take 0.3 s
-more. Prints a line when it listens. Always holds: over UDP and TCP alike it answers in the order of due times, keeps nothing
-of a query that is answered, and ends with its parent.
+more. Prints a line when it listens; writes a line for each query to the file LOG, to none for `-`. Always holds: over UDP and
+TCP alike it answers in the order of due times, keeps nothing of a query that is answered, and ends with its parent.
 """
 
 import heapq
+import os
 import select
 import signal
 import socket
 import subprocess
 import sys
 import time
+from collections import Counter
 from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
@@ -44,11 +46,13 @@ class FastUpstream:
         delay: float = 0.0,
         namespace: Namespace | None = None,
         knows: str = "oracle",
+        log: Path | None = None,
     ) -> None:
+        self._log = log
         self.port = free_port(host) if namespace is None else 53
         self.address = f"{host}:{self.port}"
         command = ["setpriv", "--pdeathsig", "KILL", sys.executable, "-m", "tests.lab.fast_upstream"]
-        command += [host, str(self.port), str(ttl), str(delay), knows]
+        command += [host, str(self.port), str(ttl), str(delay), knows, str(log or "-")]
         self._command = command if namespace is None else namespace.command(*command)
         self._process: subprocess.Popen[bytes] | None = None
 
@@ -81,6 +85,12 @@ class FastUpstream:
         """Answer again, what came meanwhile first."""
         self._signalled(signal.SIGCONT)
 
+    def asked(self) -> Counter[tuple[str, int]]:
+        """How often each question came so far, where there is a log: first label in lower case (the root: none), QTYPE."""
+        assert self._log is not None
+        lines = (line.partition(" ") for line in self._log.read_text().splitlines())
+        return Counter((label, int(qtype)) for qtype, _, label in lines)
+
     def _signalled(self, number: signal.Signals) -> None:
         assert self._process is not None
         self._process.send_signal(number)
@@ -89,16 +99,17 @@ class FastUpstream:
 class _Server:
     """The loop of the process."""
 
-    def __init__(self, host: str, port: int, ttl: int, delay: float, knows: str) -> None:
+    def __init__(self, address: tuple[str, int], ttl: int, delay: float, knows: str, log: str) -> None:
         self._ttl, self._delay = ttl, delay
+        self._log = -1 if log == "-" else os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
         self._response_to = ORACLES[knows]
         self._datagrams = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
         with suppress(PermissionError):
             self._datagrams.setsockopt(socket.SOL_SOCKET, SO_RCVBUFFORCE, RECEIVE_BUFFER)
-        self._datagrams.bind((host, port))
+        self._datagrams.bind(address)
         self._listener = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
         self._listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        self._listener.bind((host, port))
+        self._listener.bind(address)
         self._listener.listen(1024)
         self._poll = select.epoll()
         for door in (self._datagrams, self._listener):
@@ -127,12 +138,19 @@ class _Server:
     def _take(self, query: bytes, descriptor: int, peer: object) -> None:
         with suppress(ValueError, IndexError):
             message = self._response_to(query, ttl=self._ttl, is_stream=descriptor != 0)
+            if self._log >= 0:
+                self._write_down(query)
             late = self._delay + (SLOW if kind_of(query[HEADER_SIZE:]) == b"slow" else 0.0)
             self._number += 1
             if late:
                 heapq.heappush(self._due, (time.monotonic() + late, self._number, descriptor, peer, message))
             else:
                 self._send(descriptor, peer, message)
+
+    def _write_down(self, query: bytes) -> None:
+        end, start = oracle.question_end(query), HEADER_SIZE + 1
+        label = query[start : start + query[HEADER_SIZE]].lower()
+        os.write(self._log, b"%d %s\n" % (int.from_bytes(query[end - 4 : end - 2], "big"), label))
 
     def _send(self, descriptor: int, peer: object, message: bytes) -> None:
         with suppress(OSError):
@@ -174,8 +192,8 @@ class _Server:
 
 def main() -> None:
     """The program."""
-    host, port, ttl, delay, knows = sys.argv[1:]
-    server = _Server(host, int(port), int(ttl), float(delay), knows)
+    host, port, ttl, delay, knows, log = sys.argv[1:]
+    server = _Server((host, int(port)), int(ttl), float(delay), knows, log)
     sys.stdout.write("listens\n")
     sys.stdout.flush()
     server.run()
