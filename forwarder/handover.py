@@ -26,8 +26,6 @@ class Legacy:
 
     def __init__(self) -> None:
         self.offered = Offered()
-        self.control: socket.socket | None = None
-        """The control socket, which listens."""
         self.made_directory = False
         self.memories: list[link.Part] = []
         """The answers."""
@@ -35,6 +33,7 @@ class Legacy:
         """Some of them still counting, until `is_left`."""
         self.rows: list[str] = []
         self.pids: list[int] = []
+        self._control: socket.socket | None = None
         self._sockets: list[int] = []
         self._connections: list[socket.socket] = []
 
@@ -48,7 +47,7 @@ class Legacy:
         descriptors = iter(asking.descriptors(connection, count))
         self._sockets += _next(descriptors, estate.sockets)
         for descriptor in _next(descriptors, int(estate.control)):
-            self._take_control(socket.socket(fileno=descriptor), estate)
+            self._keep_control(socket.socket(fileno=descriptor), estate)
         self.memories += map(link.Part, _next(descriptors, len(estate.snapshots)), estate.snapshots)
         for place, descriptor in enumerate(_next(descriptors, estate.counters)):
             is_past_again = place == 0 and bool(self.pids)  # each worker without a supervisor has it, and it is one
@@ -72,6 +71,11 @@ class Legacy:
             connection.setblocking(False)  # noqa: FBT003 - the name of the method says what is false
         return self._connections
 
+    def take_control(self) -> socket.socket | None:
+        """The control socket, which listens: the caller's from now on."""
+        control, self._control = self._control, None
+        return control
+
     def forget_answers(self) -> None:
         """They are put back, or never will be."""
         while self.memories:
@@ -84,12 +88,12 @@ class Legacy:
         self.offer()
         self.offered.close()
         self.forget_answers()
-        if self.control is not None:
-            self.control.close()
+        if self._control is not None:
+            self._control.close()
 
-    def _take_control(self, listener: socket.socket, estate: protocol.Estate) -> None:
-        if self.control is None:
-            self.control, self.made_directory = listener, estate.made_directory
+    def _keep_control(self, listener: socket.socket, estate: protocol.Estate) -> None:
+        if self._control is None:
+            self._control, self.made_directory = listener, estate.made_directory
         else:
             listener.close()
 

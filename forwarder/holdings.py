@@ -92,10 +92,12 @@ def _legacy_of_ours(paths: Sequence[str], held: contextlib.ExitStack) -> handove
 
 
 def _place(paths: Sequence[str], legacy: handover.Legacy | None) -> listening.Place | None:
-    if legacy is not None and legacy.control is not None:
-        place = listening.adopted_place(paths, legacy.control, made_directory=legacy.made_directory)
+    listener = None if legacy is None else legacy.take_control()
+    if legacy is not None and listener is not None:
+        place = listening.adopted_place(paths, listener, made_directory=legacy.made_directory)
         if place is not None:
             return place
+        listener.close()
     try:
         return listening.taken_place(paths)
     except ControlError as error:

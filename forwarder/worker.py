@@ -187,6 +187,7 @@ class Worker:
         listener = socket.socket(fileno=estate.control)
         place = adopted_place((estate.control_path,), listener, made_directory=estate.made_directory)
         if place is not None:
+            place.is_ours = True
             await Orphan(estate, place, self._counters, self._rows, self.snapshots.part).serve()
 
     def _deny_in_search_path(self) -> None:

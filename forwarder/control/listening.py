@@ -76,7 +76,9 @@ def adopted_place(paths: Sequence[str], listener: socket.socket, *, made_directo
     if path not in paths or not os.path.exists(path):  # noqa: PTH110 - a question about text that is no path of ours
         return None
     listener.setblocking(False)  # noqa: FBT003 - the name of the method says what is false
-    return Place(Path(path), listener, made_directory=made_directory)
+    place = Place(Path(path), listener, made_directory=made_directory)
+    place.is_ours = False  # until that instance leaves
+    return place
 
 
 def taken_place(paths: Sequence[str]) -> Place:
