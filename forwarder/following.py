@@ -27,7 +27,8 @@ class Following:
         say: Callable[[str], None],
         rows: Sequence[str] = (),
     ) -> None:
-        """`ensure_told` raises ConfigError when no worker could be told that; `say` takes a line about a change of state;
+        """`ensure_told` raises ConfigError when no worker could be told that; `say` takes a line about a change of state.
+
         `rows` in the counters are given out already.
         """
         self.pinned = files.pinned

@@ -94,7 +94,8 @@ class Generation:
 
     def tell(self, order: link.Order) -> bool:
         """Tell all workers; False when one is behind, and all want to be told again."""
-        return all([worker.tell(order) for worker in self.workers])
+        told = [worker.tell(order) for worker in self.workers]
+        return all(told)
 
     async def drain(self, seconds: float) -> None:
         """Let the workers answer what is in progress and leave; kill those that have not, after so many seconds."""

@@ -1,8 +1,8 @@
 """A new instance takes the place of one that runs: sockets, answers and counters come over the control socket.
 
-First everything is given, and the former serves on; then the successor serves too, on the same sockets; then it says so, and the
-former answers what is in progress and leaves. Always holds: whatever goes wrong before that, the former has lost nothing; no
-socket is closed that somebody may still write to; nothing is read that another version of this understands otherwise.
+First everything is given, and the former serves on; then the successor serves too, on the same sockets; then it says so, and
+the former answers what is in progress and leaves. Always holds: whatever goes wrong before that, the former has lost nothing;
+no socket is closed that somebody may still write to; nothing is read that another version of this understands otherwise.
 """
 
 import contextlib

@@ -49,7 +49,7 @@ class Holdings:
 
 
 def acquired(config: settings.Config, held: contextlib.ExitStack, *, takeover: bool) -> Holdings:
-    """All of it, given back by `held`. Raises ListenError; and ControlError where nobody hands over and `takeover` asks for it."""
+    """All of it, given back by `held`. Raises ListenError; and ControlError where it is to take over in vain."""
     paths = protocol.paths_for(config.observe.control, os.environ)
     legacy = _legacy(paths, held) if takeover else None
     try:

@@ -119,9 +119,7 @@ class Open(msgspec.Struct, frozen=True, tag=True):
 
 
 class Restore(msgspec.Struct, frozen=True, tag=True):
-    """Put back those of these answers that are its own; `SnapshotRead` follows. Before the doors open it has a head start,
-    beside the answering it does the rest.
-    """
+    """Put back those of these answers that are its own, beside the answering; `SnapshotRead` follows."""
 
     parts: list[Part]
     number: int = 0

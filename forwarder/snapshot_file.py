@@ -1,4 +1,4 @@
-"""The answers of all workers as octets: when they are written, when they are put back, and the file that `cache.snapshot` names.
+"""The answers of all workers as octets: when they are written and put back, and the file that `cache.snapshot` names.
 
 Workers write answers into memory that both share, and read them there; this side moves octets between such memory and the
 file, in threads, and never looks into them. Always holds: the file is a whole snapshot or what it was before; DNS waits for no
@@ -64,8 +64,9 @@ class File:
         return status.st_size
 
     def save(self, parts: Sequence[link.Part]) -> int:
-        """These parts, one behind the other, in place of the file; the octets they take. Raises OSError; the file is then
-        what it was.
+        """These parts, one behind the other, in place of the file; the octets they take.
+
+        Raises OSError; the file is then what it was.
         """
         beside = self.path.with_name(self.path.name + ".tmp")
         beside.unlink(missing_ok=True)

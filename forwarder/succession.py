@@ -118,11 +118,13 @@ class Succession:
                     await successor.restore(await former.snapshots.written())
                 former.snapshots.forget()
             successor.open()
-            if not await successor.serves(SETTLE_SECONDS):
-                raise ControlError("the workers of the new configuration did not come to serve, those before serve on")
+            serves = await successor.serves(SETTLE_SECONDS)
         except BaseException:
             successor.kill()
             raise
+        if not serves:
+            successor.kill()
+            raise ControlError("the workers of the new configuration did not come to serve, those before serve on")
         self.now = successor
         self._restarts_before += sum(worker.restarts for worker in former.workers)
         former.snapshots.end()

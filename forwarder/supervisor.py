@@ -49,8 +49,9 @@ class Start:
 def run(
     config: settings.Config, source: Source, *, takeover: bool = False, program: Sequence[str] = workers.WORKER_PROGRAM
 ) -> int:
-    """Serve until a signal ends it; the exit status. Before anything runs it raises ConfigError and ListenError, and ControlError
-    where it is to take over and nobody hands over.
+    """Serve until a signal ends it; the exit status.
+
+    Before anything runs it raises ConfigError and ListenError, and ControlError where it is to take over and nobody hands over.
     """
     files = watching.read_files(config)
     with contextlib.ExitStack() as held:

@@ -33,10 +33,13 @@ class Room:
 
 
 LEAVES = "errors link observe.counters"
-BESIDE = "sockets steering snapshot_file following flushes terminal"
+PARENT = "systemd privileges holdings succession greeting flushes handover control watching config terminal"
+BEFORE = "collecting fence orphan control"
+GENERATIONS = "adoption sockets snapshot_file following workers generation"
 
 ROOMS: Mapping[str, Room] = {
     **dict.fromkeys(("forwarder", "errors", "terminal", "collecting", "steering", "observe", "observe.counters"), Room()),
+    **dict.fromkeys(("systemd", "capabilities"), Room()),
     "link": Room(packages="msgspec"),
     # The data plane.
     "wire": Room("errors", "msgspec"),
@@ -44,25 +47,33 @@ ROOMS: Mapping[str, Room] = {
     "upstream": Room("wire errors observe.counters"),
     "serving": Room("cache upstream wire errors observe.counters", "msgspec"),
     "snapshotting": Room("steering cache wire link errors"),
-    "worker": Room(f"collecting snapshotting steering serving cache upstream wire config {LEAVES}", "uvloop msgspec"),
+    "orphan": Room("handover control link errors terminal"),
+    "worker": Room(f"{BEFORE} snapshotting serving cache upstream wire config {LEAVES}", "uvloop msgspec"),
     # What a person wrote, and the host.
-    "config": Room("errors", "msgspec"),
+    **dict.fromkeys(("config", "control"), Room("errors", "msgspec")),
     "config_file": Room("config errors", "msgspec yaml"),
     "hosts": Room("errors link", "dnslib"),
     "node": Room("errors"),
+    **dict.fromkeys(("fence", "privileges"), Room("capabilities errors")),
     "lookup": Room("node wire errors terminal", "dnslib"),
     # The supervisor and its parts, the pages and the command line.
     "observe.metrics": Room("observe.counters errors", "prometheus_client"),
     "observe.pages": Room("observe.metrics observe.counters errors", "prometheus_client starlette uvicorn"),
-    **dict.fromkeys(("sockets", "trust"), Room("config errors")),
-    "snapshot_file": Room("link", "msgspec"),
+    "observe.totals": Room("observe.counters"),
+    **dict.fromkeys(("adoption", "trust"), Room("config errors")),
+    "sockets": Room("adoption steering config errors"),
+    "snapshot_file": Room("link"),
     "watching": Room("trust config errors hosts link node"),
     "following": Room(f"watching config {LEAVES}"),
-    "workers": Room(f"steering config {LEAVES}"),
-    "control": Room("errors", "msgspec"),
+    "workers": Room(f"observe.totals {LEAVES}", "msgspec"),
+    "generation": Room(f"workers following sockets snapshot_file watching config observe.totals {LEAVES}"),
+    "handover": Room("control adoption link errors observe.counters"),
     "flushes": Room("control snapshot_file link wire errors"),
-    "supervisor": Room(f"{BESIDE} control watching workers config hosts node observe.pages {LEAVES}", "uvicorn"),
-    "cli": Room("supervisor watching config config_file control wire observe.metrics observe.pages node errors terminal"),
+    "holdings": Room(f"{GENERATIONS} systemd privileges handover control config terminal {LEAVES}"),
+    "succession": Room(f"{GENERATIONS} watching config errors"),
+    "greeting": Room("watching config link"),
+    "supervisor": Room(f"{PARENT} {GENERATIONS} observe.totals observe.pages {LEAVES}", "uvicorn"),
+    "cli": Room("supervisor succession watching config config_file control wire observe.metrics errors terminal"),
     "__main__": Room("cli"),
 }
 

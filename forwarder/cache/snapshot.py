@@ -154,8 +154,9 @@ class Reading:
     """A snapshot on its way back: the header, then a look at all octets, then the records."""
 
     def __init__(self, header: bytes, size: int) -> None:
-        """`header` are the first HEADER_OCTETS octets of `size`, of which others may follow it. Raises SnapshotError that says
-        what is wrong.
+        """`header` are the first HEADER_OCTETS octets of `size`, which may hold more than this one.
+
+        Raises SnapshotError that says what is wrong.
         """
         if header[: len(MAGIC)] != MAGIC[: len(header)] or not header:
             raise SnapshotError("is no snapshot of a cache" if header else "is empty")

@@ -154,8 +154,9 @@ class Listening:
         say: Callable[[str], None],
         conversations: int = MAX_CONVERSATIONS,
     ) -> None:
-        """`answer` may raise ControlError with why it will not; `say` takes a line about a defect; further `conversations` wait
-        for one to end, or for somebody else who listens at the same place.
+        """`answer` may raise ControlError with why it will not; `say` takes a line about a defect.
+
+        More than so many `conversations` wait for one to end, or for somebody else who listens at the same place.
         """
         self._place = place
         self._answer = answer

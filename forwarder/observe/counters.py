@@ -86,9 +86,8 @@ HEARTBEAT = CLIENT_REPEATS + len(AFTER)
 """Counted up by the worker each second, from when it serves: one that stands still hangs."""
 SIZE = HEARTBEAT + 1
 
-LAYOUT = (
-    f"{SIZE}:{crc32(repr((DOORS, TYPES, SOURCES, RCODES, SECONDS_BUCKETS, FAILURE_REASONS, CACHE_KINDS, AFTER)).encode()):x}"
-)
+_MEANINGS = (DOORS, TYPES, SOURCES, RCODES, SECONDS_BUCKETS, UPSTREAM_TRANSPORTS, FAILURE_REASONS, CACHE_KINDS, AFTER)
+LAYOUT = f"{SIZE}-{crc32(repr(_MEANINGS).encode()):08x}"
 """Two maps with the same layout can be added up."""
 
 
