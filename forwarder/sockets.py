@@ -11,6 +11,7 @@ import struct
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
+from forwarder.adoption import Offered
 from forwarder.config import split_address
 from forwarder.errors import ListenError
 
@@ -79,8 +80,12 @@ class Doors:
             bound.close()
 
 
-def bind_doors(addresses: Sequence[str], receive_buffer: int) -> Doors:
-    """Bind UDP and TCP of each address (`127.0.0.1:5300`, `[::1]:53`); receive_buffer in octets. Raises ListenError."""
+def bind_doors(addresses: Sequence[str], receive_buffer: int, offered: Offered | None = None) -> Doors:
+    """Bind UDP and TCP of each address (`127.0.0.1:5300`, `[::1]:53`); receive_buffer in octets. Raises ListenError.
+
+    What is offered at an address is taken instead, with whatever waits in its queue.
+    """
+    offered = Offered() if offered is None else offered
     udp: list[socket.socket] = []
     tcp: list[socket.socket] = []
     absent: list[str] = []
@@ -88,16 +93,21 @@ def bind_doors(addresses: Sequence[str], receive_buffer: int) -> Doors:
         for address in addresses:
             if not _is_local(address):
                 absent.append(address)
-            _ensure_free(address)
-            udp.append(undo.enter_context(_bound_udp(address, receive_buffer)))
-            tcp.append(undo.enter_context(_listening(address, DNS_SETTING, TCP_BACKLOG)))
+            adopted = offered.take_udp(address, 1)
+            if adopted:
+                udp.append(undo.enter_context(adopted[0]))
+                _fit_udp(adopted[0], address, receive_buffer)
+            else:
+                _ensure_free(address)
+                udp.append(undo.enter_context(_bound_udp(address, receive_buffer)))
+            tcp.append(undo.enter_context(_adopted_or_listening(address, DNS_SETTING, TCP_BACKLOG, offered)))
         undo.pop_all()
     return Doors(udp=tuple(udp), tcp=tuple(tcp), absent=tuple(absent))
 
 
-def bind_http(address: str) -> socket.socket:
-    """A listening socket for the pages, `127.0.0.1:9253`. Raises ListenError."""
-    return _listening(address, HTTP_SETTING, HTTP_BACKLOG)
+def bind_http(address: str, offered: Offered | None = None) -> socket.socket:
+    """A listening socket for the pages, `127.0.0.1:9253`, or the one that is offered there. Raises ListenError."""
+    return _adopted_or_listening(address, HTTP_SETTING, HTTP_BACKLOG, Offered() if offered is None else offered)
 
 
 def receive_drops(bound: socket.socket) -> int:
@@ -157,6 +167,37 @@ def _listening(address: str, setting: str, backlog: int) -> socket.socket:
         bound.listen(backlog)
         undo.pop_all()
     return bound
+
+
+def _fit_udp(adopted: socket.socket, address: str, receive_buffer: int) -> None:
+    """What somebody else bound becomes like our own, as far as that can be done to a bound socket."""
+    adopted.setblocking(False)  # noqa: FBT003 - the name of the method says what is false
+    _ensure_one_family(adopted, address)
+    if adopted.getsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF) < 2 * receive_buffer:
+        _set_receive_buffer(adopted, receive_buffer)  # never less than it has: whoever bound it may have been allowed more
+    if _is_wildcard(split_address(address)[0]):
+        _tell_destination(adopted)
+
+
+def _adopted_or_listening(address: str, setting: str, backlog: int, offered: Offered) -> socket.socket:
+    adopted = offered.take_tcp(address)
+    if adopted is None:
+        return _listening(address, setting, backlog)
+    with contextlib.ExitStack() as undo, _explained(address, "TCP", setting):
+        undo.enter_context(adopted)
+        adopted.setblocking(False)  # noqa: FBT003 - the name of the method says what is false
+        _ensure_one_family(adopted, address)
+        adopted.listen(backlog)
+        undo.pop_all()
+    return adopted
+
+
+def _ensure_one_family(adopted: socket.socket, address: str) -> None:
+    """A socket for both families cannot be turned into one for IPv6 once it is bound."""
+    if adopted.family == socket.AF_INET6 and not adopted.getsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY):
+        raise ListenError(
+            f"{address}: the socket that was passed takes IPv4 too: write BindIPv6Only=ipv6-only in the .socket unit"
+        )
 
 
 def _set_address_options(unbound: socket.socket) -> None:

@@ -14,8 +14,8 @@ from collections.abc import Coroutine, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from forwarder import adoption, flushes, following, link, snapshot_file, sockets, systemd, watching, workers
 from forwarder import config as settings
-from forwarder import flushes, following, link, snapshot_file, sockets, watching, workers
 from forwarder.control import listening, protocol
 from forwarder.errors import ConfigError, ControlError, Problem
 from forwarder.observe import counters, pages
@@ -46,21 +46,44 @@ class Bound:
     """File descriptor of the counters' memory: it outlives each worker."""
     authorities: dict[str, int]
     """File descriptors of memory files with the same certificates."""
+    service: systemd.Service
+    unclaimed: tuple[str, ...]
+    """A sentence for each socket that was passed to us and that no setting names."""
 
 
 def run(config: settings.Config, *, program: Sequence[str] = workers.WORKER_PROGRAM) -> int:
     """Serve until a signal ends it; the exit status. Raises ConfigError and ListenError before anything runs."""
+    service = systemd.Service.from_environment(os.environ)
     files = watching.read_files(config)
     with contextlib.ExitStack() as held:
-        doors = sockets.bind_doors(config.listen.addresses, config.listen.receive_buffer)
+        held.callback(service.close)
+        offered = adoption.Offered(one.descriptor for one in service.passed if one.is_socket)
+        held.callback(offered.close)
+        doors = sockets.bind_doors(config.listen.addresses, config.listen.receive_buffer, offered)
         held.callback(doors.close)
-        http = held.enter_context(sockets.bind_http(config.observe.http))
+        http = held.enter_context(sockets.bind_http(config.observe.http, offered))
+        unclaimed = tuple(_unclaimed(service, offered))
         descriptor = os.memfd_create("forwarder-counters")
         held.callback(os.close, descriptor)
         os.ftruncate(descriptor, counters.SIZE * 8)
         authorities = {ca_file: _memory(content, held) for ca_file, content in files.authorities.items()}
-        bound = Bound(doors=doors, http=http, counters=descriptor, authorities=authorities)
+        bound = Bound(doors, http, descriptor, authorities, service, unclaimed)
         return asyncio.run(_serve(config, files, bound, program))
+
+
+def _unclaimed(service: systemd.Service, offered: adoption.Offered) -> Iterator[str]:
+    """Close what was passed and is not used: have systemd forget what it kept for us, and complain of the rest."""
+    passed = {one.descriptor: one for one in service.passed}
+    for one in service.passed:
+        if not one.is_socket:
+            os.close(one.descriptor)
+            service.forget(one.name)
+    for descriptor, what in offered.close().items():
+        name = passed[descriptor].name
+        if passed[descriptor].is_kept:
+            service.forget(name)
+        else:
+            yield f"{name} passed {what}, where nothing answers: name it in listen.addresses, or take it out of that unit"
 
 
 def _memory(content: bytes, held: contextlib.ExitStack) -> int:
@@ -129,6 +152,8 @@ class Supervisor:
         try:
             await _passed(self._settled, PAGES_WAIT_SECONDS)
             self._start_beside("the pages for metrics and health", pages.serve(self._bound.http, self, self._ending))
+            if (interval := self._bound.service.watchdog_interval) is not None:
+                self._start_beside("the watchdog", self._stay_watched(interval))
             self._start_beside("the watching of files", self._watch_files())
             self._start_beside("the snapshots of the cache", self._snapshots.run(self._ending))
             await self._ending.wait()
@@ -201,7 +226,21 @@ class Supervisor:
             return
         self._has_served = True
         self._settled.set()
+        self._tell_systemd()
         show("\n".join(summary(self._config, self._following.upstreams, self._following.pinned)))
+
+    def _tell_systemd(self) -> None:
+        """We serve: it keeps our sockets from now on, for the process that comes after us."""
+        service, doors = self._bound.service, self._bound.doors
+        for address, udp, tcp in zip(self._config.listen.addresses, doors.udp, doors.tcp, strict=True):
+            service.keep(systemd.name_for(address), [udp.fileno(), tcp.fileno()])
+        service.keep("http", [self._bound.http.fileno()])
+        service.ready(f"serving {', '.join(self._config.listen.addresses)}")
+
+    async def _stay_watched(self, interval: float) -> None:
+        """As long as this loop turns, systemd hears of it."""
+        while not await _passed(self._ending, interval):
+            self._bound.service.alive()
 
     def _give_up(self) -> None:
         self._status = 1
@@ -218,6 +257,7 @@ class Supervisor:
         self._ending.set()
 
     async def _drain(self) -> None:
+        self._bound.service.stopping()
         until = asyncio.get_running_loop().time() + STOP_SECONDS
         self._snapshots.order()
         self._worker.drain()
@@ -257,6 +297,7 @@ class Supervisor:
     def _complaints(self) -> Iterator[str]:
         """What is not as the operator may think it is, and no reason not to serve."""
         yield from self._warnings
+        yield from self._bound.unclaimed
         for address in self._bound.doors.absent:
             yield f"{address}: no interface of this host has the address yet; queries are answered as soon as one has"
         asked, granted = self._config.listen.receive_buffer, self._bound.doors.receive_buffer

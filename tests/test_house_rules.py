@@ -33,10 +33,10 @@ class Room:
 
 
 LEAVES = "errors link observe.counters"
-BESIDE = "sockets snapshot_file following flushes terminal"
+BESIDE = "systemd adoption sockets snapshot_file following flushes terminal"
 
 ROOMS: Mapping[str, Room] = {
-    **dict.fromkeys(("forwarder", "errors", "terminal", "collecting", "observe", "observe.counters"), Room()),
+    **dict.fromkeys(("forwarder", "errors", "terminal", "collecting", "systemd", "observe", "observe.counters"), Room()),
     "link": Room(packages="msgspec"),
     # The data plane.
     "wire": Room("errors", "msgspec"),
@@ -46,7 +46,7 @@ ROOMS: Mapping[str, Room] = {
     "snapshotting": Room("cache wire link errors"),
     "worker": Room(f"collecting snapshotting serving cache upstream wire config {LEAVES}", "uvloop msgspec"),
     # What a person wrote, and the host.
-    "config": Room("errors", "msgspec"),
+    **dict.fromkeys(("config", "control"), Room("errors", "msgspec")),
     "config_file": Room("config errors", "msgspec yaml"),
     "hosts": Room("errors link", "dnslib"),
     "node": Room("errors"),
@@ -54,12 +54,12 @@ ROOMS: Mapping[str, Room] = {
     # The supervisor and its parts, the pages and the command line.
     "observe.metrics": Room("observe.counters errors", "prometheus_client"),
     "observe.pages": Room("observe.metrics observe.counters errors", "prometheus_client starlette uvicorn"),
-    **dict.fromkeys(("sockets", "trust"), Room("config errors")),
+    **dict.fromkeys(("adoption", "trust"), Room("config errors")),
+    "sockets": Room("adoption config errors"),
     "snapshot_file": Room("link", "msgspec"),
     "watching": Room("trust config errors hosts link node"),
     "following": Room(f"watching config {LEAVES}"),
     "workers": Room(f"config {LEAVES}"),
-    "control": Room("errors", "msgspec"),
     "flushes": Room("control snapshot_file link wire errors"),
     "supervisor": Room(f"{BESIDE} control watching workers config hosts node observe.pages {LEAVES}", "uvicorn"),
     "cli": Room("supervisor watching config config_file control wire observe.metrics observe.pages node errors terminal"),
