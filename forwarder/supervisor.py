@@ -62,7 +62,7 @@ def run(config: settings.Config, *, program: Sequence[str] = workers.WORKER_PROG
         doors = sockets.bind_doors(config.listen.addresses, config.listen.receive_buffer, offered)
         held.callback(doors.close)
         http = held.enter_context(sockets.bind_http(config.observe.http, offered))
-        unclaimed = tuple(_unclaimed(service, offered))
+        unclaimed = tuple(_unclaimed(service, offered, config.listen.addresses))
         descriptor = os.memfd_create("forwarder-counters")
         held.callback(os.close, descriptor)
         os.ftruncate(descriptor, counters.SIZE * 8)
@@ -71,7 +71,7 @@ def run(config: settings.Config, *, program: Sequence[str] = workers.WORKER_PROG
         return asyncio.run(_serve(config, files, bound, program))
 
 
-def _unclaimed(service: systemd.Service, offered: adoption.Offered) -> Iterator[str]:
+def _unclaimed(service: systemd.Service, offered: adoption.Offered, addresses: Sequence[str]) -> Iterator[str]:
     """Close what was passed and is not used: have systemd forget what it kept for us, and complain of the rest."""
     passed = {one.descriptor: one for one in service.passed}
     for one in service.passed:
@@ -82,6 +82,8 @@ def _unclaimed(service: systemd.Service, offered: adoption.Offered) -> Iterator[
         name = passed[descriptor].name
         if passed[descriptor].is_kept:
             service.forget(name)
+        elif what.removesuffix(" UDP") in addresses:
+            yield f"{name} passed {what} too often, and what reaches that socket is lost: write it once for each worker"
         else:
             yield f"{name} passed {what}, where nothing answers: name it in listen.addresses, or take it out of that unit"
 
