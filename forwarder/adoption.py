@@ -39,13 +39,13 @@ class Offered:
         """The TCP socket that is bound there."""
         return next(iter(self._taken(socket.SOCK_STREAM, address, 1)), None)
 
-    def close(self) -> list[str]:
-        """Close what nobody took; what each was: `127.0.0.1:5300 UDP`."""
-        described_ones = [described(bound) for bound in self._left]
+    def close(self) -> dict[int, str]:
+        """Close what nobody took: its number -> what it was, `127.0.0.1:5300 UDP`."""
+        left = {bound.fileno(): described(bound) for bound in self._left}
         for bound in self._left:
             bound.close()
         self._left.clear()
-        return described_ones
+        return left
 
     def _taken(self, kind: socket.SocketKind, address: str, count: int) -> list[socket.socket]:
         wanted = place_for(kind, address)

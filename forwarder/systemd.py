@@ -47,6 +47,7 @@ class Service:
         """Seconds between two calls of `alive`, half of WatchdogSec=; None where nobody waits for them."""
         self.passed = tuple(passed)
         """In the order of their numbers; whoever takes one owns it."""
+        self._held_elsewhere = {_identity(one.descriptor) for one in passed if not one.is_kept}
         self._address = address.replace("@", "\0", 1) if address is not None and address.startswith("@") else address
         self._socket = None if address is None else _datagram_socket()
         self._owed = ""
@@ -92,9 +93,11 @@ class Service:
     def keep(self, name: str, descriptors: Sequence[int]) -> bool:
         """Have systemd keep these as well, to pass them to the next start of the unit, after a crash too.
 
-        A descriptor it has already is not kept twice. `name`: printable ASCII without a colon, 250 octets at most.
+        What it has already is not kept twice, nor what a .socket unit passed. `name`: printable ASCII without a colon, 250
+        octets at most.
         """
-        return not descriptors or self._tell(f"FDSTORE=1\nFDPOLL=0\nFDNAME={KEPT}{name}", descriptors)
+        ours = [descriptor for descriptor in descriptors if _identity(descriptor) not in self._held_elsewhere]
+        return not ours or self._tell(f"FDSTORE=1\nFDPOLL=0\nFDNAME={KEPT}{name}", ours)
 
     def forget(self, name: str) -> bool:
         """Have systemd close what it keeps by this name."""
@@ -126,6 +129,12 @@ class Service:
 def name_for(address: str) -> str:
     """The name by which the sockets of a listen address are kept: a colon would end it. `[::1]:53` -> `[__1]_53`."""
     return address.replace(":", "_")
+
+
+def _identity(descriptor: int) -> tuple[int, int]:
+    """The same for two descriptors of one socket."""
+    status = os.fstat(descriptor)
+    return status.st_dev, status.st_ino
 
 
 def _datagram_socket() -> socket.socket | None:

@@ -42,6 +42,15 @@ def needs_program(program: str, *, package: str | None = None) -> str:
     return path
 
 
+def needs_control_groups() -> Path:
+    """The place of the unified hierarchy of control groups, where new ones may be made."""
+    places = (Path("/sys/fs/cgroup"), Path("/sys/fs/cgroup/unified"))
+    found = next((place for place in places if (place / "cgroup.procs").exists() and os.access(place, os.W_OK)), None)
+    if found is None:
+        _lacking("needs writable control groups (cgroup2 on /sys/fs/cgroup): run the container privileged")
+    return found
+
+
 def needs_musl() -> str:
     """The path of the compiler that links against musl instead of glibc."""
     return needs_program("musl-gcc", package="musl-tools")

@@ -1,0 +1,128 @@
+"""A unit of systemd, played: what the daemon is passed it uses, what it must not lose it has kept, and it says how it is."""
+
+import os
+import signal
+import socket
+import time
+from pathlib import Path
+
+from forwarder import systemd
+from tests.lab.clients import ask, query, rdatas
+from tests.lab.ports import bound_pair
+from tests.lab.service_manager import UNIT, PlayedSystemd
+from tests.lab.steady import Steady
+
+CONFIG = "{zones: [{zone: ., upstreams: ['127.0.0.1:9']}], hosts: {records: {hello.test: ['192.0.2.1']}}}"
+HELLO = ("hello.test", "A")
+RATE = 1000
+SECONDS = 6
+ONE_BATCH = 64
+"""Datagrams that a worker takes in one call: what it may have in hand when it is killed."""
+
+
+def is_answering(unit: PlayedSystemd) -> bool:
+    return rdatas(ask(unit.server, query(*HELLO))) == ["192.0.2.1"]
+
+
+def lost_over(unit: PlayedSystemd, *steps: str) -> int:
+    """Queries without an answer while these happened, one and a half seconds apart."""
+    with Steady(unit.server, [HELLO] * (RATE * SECONDS), RATE) as client:
+        for step in steps:
+            time.sleep(1.5)
+            getattr(unit, step)()
+        told = client.report().told
+    assert len(told) == RATE * SECONDS
+    return sum(one.answers == 0 for one in told)
+
+
+def workers(unit: PlayedSystemd) -> list[str]:
+    pid = unit.main.pid
+    return Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
+
+
+def test_restart_loses_no_query_to_sockets_that_are_kept() -> None:
+    with PlayedSystemd(CONFIG) as unit:
+        assert is_answering(unit)
+        name = systemd.KEPT + systemd.name_for(f"127.0.0.1:{unit.server[1]}")
+        assert [kept for kept, _ in unit.store] == [name, name, systemd.KEPT + "http"]
+        former = unit.main.pid
+        assert lost_over(unit, "restart", "restart") == 0
+        assert unit.main.pid != former
+        assert len(unit.store) == 3
+        assert unit.told.count(f"READY=1\nSTATUS=serving 127.0.0.1:{unit.server[1]}") == 3
+        assert unit.told.count("STOPPING=1") == 2
+
+
+def test_restart_loses_no_query_to_sockets_of_a_socket_unit() -> None:
+    udp, tcp = bound_pair()
+    with udp, tcp, PlayedSystemd(CONFIG, server=udp.getsockname(), listening=(udp, tcp)) as unit:
+        assert lost_over(unit, "restart", "restart") == 0
+        assert [kept for kept, _ in unit.store] == [systemd.KEPT + "http"]
+        assert "passed" not in unit.stderr
+
+
+def test_query_that_came_before_the_daemon_is_answered() -> None:
+    udp, tcp = bound_pair()
+    with udp, tcp, socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as client:
+        client.connect(udp.getsockname())
+        client.settimeout(10)
+        client.send(query(*HELLO).to_wire())
+        with PlayedSystemd(CONFIG, server=udp.getsockname(), listening=(udp, tcp)):
+            assert len(client.recv(512)) > 12
+
+
+def test_killed_daemon_has_a_successor_on_the_same_sockets() -> None:
+    with PlayedSystemd(CONFIG) as unit:
+        assert lost_over(unit, "kill") <= ONE_BATCH
+        assert unit.restarts == 1
+        assert len(unit.store) == 3
+
+
+def test_daemon_that_hangs_is_replaced() -> None:
+    with PlayedSystemd(CONFIG, watchdog=2.0) as unit:
+        unit.wait_until(lambda: unit.told.count("WATCHDOG=1") >= 3)
+        assert unit.restarts == 0
+        unit.main.send_signal(signal.SIGSTOP)
+        unit.wait_until(lambda: unit.restarts == 1)
+        assert is_answering(unit)
+
+
+def test_workers_inherit_nothing_of_systemd() -> None:
+    with PlayedSystemd(CONFIG, watchdog=30.0) as unit:
+        (worker,) = workers(unit)
+        environment = Path(f"/proc/{worker}/environ").read_text()
+        assert "PYTHONSAFEPATH" in environment
+        assert not any(name in environment for name in ("NOTIFY_SOCKET", "LISTEN_", "WATCHDOG_"))
+        held = {entry.stat().st_ino for entry in Path(f"/proc/{worker}/fd").iterdir()}
+        http = next(descriptor for name, descriptor in unit.store if name == systemd.KEPT + "http")
+        assert os.fstat(http).st_ino not in held
+
+
+def test_socket_that_no_setting_names_is_complained_of() -> None:
+    udp, tcp = bound_pair()
+    with udp, tcp, PlayedSystemd(CONFIG, listening=(udp,)) as unit:
+        place = f"127.0.0.1:{udp.getsockname()[1]} UDP"
+        assert f"forwarder: {UNIT} passed {place}, where nothing answers: name it in listen.addresses" in unit.stderr
+        assert is_answering(unit)
+
+
+def test_socket_that_no_worker_reads_is_complained_of() -> None:
+    udp, tcp = bound_pair()
+    with udp, tcp, socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as again:
+        for one in (udp, again):
+            one.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+        again.bind(udp.getsockname())
+        with PlayedSystemd(CONFIG, server=udp.getsockname(), listening=(udp, again, tcp)) as unit:
+            place = f"127.0.0.1:{udp.getsockname()[1]} UDP"
+            assert f"forwarder: {UNIT} passed {place} too often, and what reaches that socket is lost" in unit.stderr
+
+
+def test_address_that_is_named_no_more_is_kept_no_more() -> None:
+    udp, tcp = bound_pair()
+    tcp.close()
+    with PlayedSystemd(CONFIG) as unit:
+        unit.store.append((f"{systemd.KEPT}former", udp.detach()))
+        unit.restart()
+        unit.wait_until(lambda: f"{systemd.KEPT}former" not in [name for name, _ in unit.store])
+        assert is_answering(unit)
+        assert "passed" not in unit.stderr

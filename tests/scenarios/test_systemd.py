@@ -1,0 +1,207 @@
+"""The units under systemd itself, booted for the test: started, reloaded, restarted, killed, hung; within their bounds."""
+
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.lab.booted import PROJECT, UNITS, Booted
+from tests.lab.namespaces import Namespace, Network
+from tests.lab.needs import needs_program
+from tests.lab.patience import wait_for
+from tests.lab.steady import Steady
+
+ADDRESS = ("169.254.20.10", 53)
+SERVICE = "forwarder.service"
+NODE_SERVICE = "forwarder-node.service"
+SUCCESSION_PATH = "/opt/forwarder/succession"
+SOCKET = "forwarder.socket"
+HELLO = ("hello.test", "A")
+CONFIG = """
+listen: {addresses: ["169.254.20.10:53"]}
+zones: [{zone: ., upstreams: ["127.0.0.1:9"]}]
+hosts: {records: {hello.test: ["192.0.2.1"]}}
+cache: {snapshot: /var/lib/forwarder/cache}
+"""
+WATCHDOG = "[Service]\nWatchdogSec=2s\n"
+"""The unit's own would only make the test longer."""
+NODE = """[Service]
+ExecStart=
+ExecStart=/usr/bin/env ip link add forwarder0 type bridge
+ExecStart=/usr/bin/env ip address add 169.254.20.11/32 dev forwarder0
+ExecStart=/usr/bin/env nft add table inet forwarder
+ExecStart=/usr/bin/env iptables -w -t raw -A OUTPUT -s 169.254.20.11 -j CT --notrack
+ExecStop=
+ExecStop=/usr/bin/env nft delete table inet forwarder
+ExecStop=/usr/bin/env iptables -w -t raw -F OUTPUT
+ExecStop=/usr/bin/env ip link del forwarder0
+"""
+"""What it takes to prepare a node, done with the tools that operators use."""
+SUCCESSION = """#!/opt/forwarder/bin/python
+import os, sys, time
+sys.path.insert(0, "/opt/forwarder/project")
+from forwarder import systemd
+environment = dict(os.environ)
+former = systemd.Service.from_environment(os.environ)
+former.ready("former")
+if successor := os.fork():
+    former.main_process_is(successor)
+    sys.exit()
+while os.getppid() != 1:
+    time.sleep(0.01)
+systemd.Service.from_environment(environment).status("successor")
+time.sleep(60)
+"""
+SUCCESSION_UNIT = f"""[Service]
+Type=notify
+NotifyAccess=main
+User=forwarder
+ExecStart={SUCCESSION_PATH}
+"""
+RATE = 1000
+SECONDS = 5
+ONE_BATCH = 64
+"""Datagrams that a worker takes in one call: what it may have in hand when it is killed."""
+
+
+@pytest.fixture(scope="module")
+def network() -> Iterator[Namespace]:
+    needs_program("dig", package="bind9-dnsutils")
+    with Network() as network:
+        namespace = network.namespace("host")
+        namespace.add_address(f"{ADDRESS[0]}/32")
+        yield namespace
+
+
+@pytest.fixture(scope="module")
+def installed(network: Namespace) -> Iterator[Booted]:
+    """A host on which docs/systemd.md was followed."""
+    with Booted(network) as host:
+        for unit in (SERVICE, SOCKET, NODE_SERVICE):
+            host.write(f"{UNITS}/{unit}", (PROJECT / "systemd" / unit).read_text())
+        host.write(f"{UNITS}/{SERVICE}.d/watchdog.conf", WATCHDOG)
+        host.write("/usr/lib/sysusers.d/forwarder.conf", (PROJECT / "systemd" / "forwarder.sysusers.conf").read_text())
+        host.write("/etc/forwarder/forwarder.yaml", CONFIG)
+        assert host.run("systemd-sysusers").returncode == 0
+        host.systemctl("daemon-reload")
+        yield host
+
+
+@pytest.fixture
+def host(installed: Booted) -> Iterator[Booted]:
+    """The same with the service started, without the socket unit; stopped afterwards."""
+    installed.systemctl("start", SERVICE)
+    yield installed
+    installed.systemctl("stop", SERVICE, SOCKET)
+
+
+def dig(network: Namespace, *options: str) -> str:
+    return network.run("dig", "+short", *options, f"@{ADDRESS[0]}", HELLO[0]).stdout.strip()
+
+
+def lost_over(network: Namespace, host: Booted, *commands: tuple[str, ...]) -> int:
+    """Queries without an answer while these were done, one and a half seconds apart."""
+    with Steady(ADDRESS, [HELLO] * (RATE * SECONDS), RATE, namespace=network) as client:
+        for command in commands:
+            time.sleep(1.5)
+            host.systemctl(*command)
+        told = client.report().told
+    assert len(told) == RATE * SECONDS
+    return sum(one.answers == 0 for one in told)
+
+
+def status_of(host: Booted, pid: str) -> dict[str, str]:
+    lines = host.run("cat", f"/proc/{pid}/status").stdout.splitlines()
+    return {name: value.strip() for name, _, value in (line.partition(":") for line in lines)}
+
+
+def test_it_answers_on_port_53_and_may_do_nothing_else(network: Namespace, host: Booted) -> None:
+    assert host.show(SERVICE, "ActiveState") == "active"
+    assert host.show(SERVICE, "StatusText") == "serving 169.254.20.10:53"
+    assert (dig(network), dig(network, "+tcp")) == ("192.0.2.1", "192.0.2.1")
+    status = status_of(host, host.show(SERVICE, "MainPID"))
+    assert status["Uid"].split()[0] == host.run("id", "-u", "forwarder").stdout.strip() != "0"
+    assert int(status["CapBnd"], 16) == 1 << 10  # CAP_NET_BIND_SERVICE
+    assert (status["NoNewPrivs"], status["Seccomp"]) == ("1", "2")
+    assert "Traceback" not in host.journal()
+
+
+def test_command_reaches_it_through_the_control_socket(host: Booted) -> None:
+    done = host.run("/opt/forwarder/bin/forwarder", "flush", "--all")
+    assert (done.returncode, done.stdout) == (0, "entries forgotten: 0\n"), done.stderr
+
+
+def test_reload_and_restart_lose_no_query(network: Namespace, host: Booted) -> None:
+    former = host.show(SERVICE, "MainPID")
+    assert lost_over(network, host, ("reload", SERVICE), ("restart", SERVICE)) == 0
+    assert host.show(SERVICE, "MainPID") != former
+    assert host.show(SERVICE, "NFileDescriptorStore") == "3"  # UDP, TCP, the pages
+
+
+def test_restart_with_the_socket_unit_loses_no_query(network: Namespace, host: Booted) -> None:
+    host.systemctl("stop", SERVICE)
+    host.systemctl("start", SOCKET)
+    assert dig(network) == "192.0.2.1"  # the first query starts the service
+    assert "rb16777216," in host.run("ss", "-Hlnum", "sport = :53").stdout  # 8 MiB and the kernel's share
+    assert lost_over(network, host, ("restart", SERVICE), ("restart", SERVICE)) == 0
+    assert host.show(SERVICE, "NFileDescriptorStore") == "1"
+
+
+def test_killed_supervisor_has_a_successor_on_the_same_sockets(network: Namespace, host: Booted) -> None:
+    restarts = int(host.show(SERVICE, "NRestarts"))
+    assert lost_over(network, host, ("kill", "--kill-whom=main", "--signal=SIGKILL", SERVICE)) <= ONE_BATCH
+    assert int(host.show(SERVICE, "NRestarts")) == restarts + 1
+    assert host.show(SERVICE, "ActiveState") == "active"
+
+
+def test_supervisor_that_hangs_is_replaced(network: Namespace, host: Booted) -> None:
+    former = host.show(SERVICE, "MainPID")
+    host.signal(SERVICE, "SIGSTOP")
+    wait_for(lambda: host.show(SERVICE, "MainPID") not in {former, "0"}, "a successor")
+    wait_for(lambda: host.show(SERVICE, "ActiveState") == "active", "it serves")
+    assert dig(network) == "192.0.2.1"
+    assert f"{SERVICE}: Watchdog timeout (limit 2s)!" in host.journal()
+
+
+def test_stop_leaves_nothing(host: Booted) -> None:
+    host.systemctl("stop", SERVICE)
+    assert host.show(SERVICE, "Result") == "success"
+    assert host.show(SERVICE, "NFileDescriptorStore") == "0"
+    assert host.run("ls", "/run/forwarder").returncode != 0
+    assert host.run("ss", "-Hlnu", "sport = :53").stdout == ""
+    assert host.run("ls", "/var/lib/forwarder").stdout == "cache\n"
+
+
+def test_wrong_configuration_that_is_mended_is_served(network: Namespace, host: Booted) -> None:
+    place = Path("/etc/forwarder/forwarder.yaml")
+    host.systemctl("stop", SERVICE)
+    host.write(str(place), "zones: nowhere")
+    assert host.run("systemctl", "start", SERVICE).returncode != 0
+    host.write(str(place), CONFIG)
+    wait_for(lambda: dig(network, "+tries=1", "+time=1") == "192.0.2.1", "it serves")
+
+
+def test_restrictions_of_the_node_unit_let_it_prepare_a_node(network: Namespace, installed: Booted) -> None:
+    needs_program("nft", package="nftables")
+    needs_program("iptables")
+    installed.write(f"{UNITS}/{NODE_SERVICE}.d/tools.conf", NODE)
+    installed.systemctl("daemon-reload")
+    installed.systemctl("start", NODE_SERVICE)
+    assert installed.show(NODE_SERVICE, "SubState") == "exited"
+    assert "169.254.20.11/32" in network.run("ip", "address", "show", "forwarder0").stdout
+    assert "table inet forwarder" in network.run("nft", "list", "tables").stdout
+    installed.systemctl("stop", NODE_SERVICE)
+    assert installed.show(NODE_SERVICE, "Result") == "success"
+    assert network.run("ip", "link", "show", "forwarder0").returncode != 0
+
+
+def test_main_process_hands_its_place_to_another(installed: Booted) -> None:
+    installed.write(SUCCESSION_PATH, SUCCESSION)
+    installed.run("chmod", "755", SUCCESSION_PATH)
+    installed.write(f"{UNITS}/succession.service", SUCCESSION_UNIT)
+    installed.systemctl("daemon-reload")
+    installed.systemctl("start", "succession.service")
+    wait_for(lambda: installed.show("succession.service", "StatusText") == "successor", "the successor is heard")
+    assert installed.show("succession.service", "ActiveState") == "active"
+    installed.systemctl("stop", "succession.service")
