@@ -33,10 +33,10 @@ class Room:
 
 
 LEAVES = "errors link observe.counters"
-BESIDE = "sockets snapshot_file following flushes terminal"
+BESIDE = "sockets snapshot_file following flushes privileges terminal"
 
 ROOMS: Mapping[str, Room] = {
-    **dict.fromkeys(("forwarder", "errors", "terminal", "collecting", "observe", "observe.counters"), Room()),
+    **dict.fromkeys(("forwarder", "errors", "terminal", "collecting", "capabilities", "observe", "observe.counters"), Room()),
     "link": Room(packages="msgspec"),
     # The data plane.
     "wire": Room("errors", "msgspec"),
@@ -44,12 +44,13 @@ ROOMS: Mapping[str, Room] = {
     "upstream": Room("wire errors observe.counters"),
     "serving": Room("cache upstream wire errors observe.counters", "msgspec"),
     "snapshotting": Room("cache wire link errors"),
-    "worker": Room(f"collecting snapshotting serving cache upstream wire config {LEAVES}", "uvloop msgspec"),
+    "worker": Room(f"collecting fence snapshotting serving cache upstream wire config {LEAVES}", "uvloop msgspec"),
     # What a person wrote, and the host.
-    "config": Room("errors", "msgspec"),
+    **dict.fromkeys(("config", "control"), Room("errors", "msgspec")),
     "config_file": Room("config errors", "msgspec yaml"),
     "hosts": Room("errors link", "dnslib"),
     "node": Room("errors"),
+    **dict.fromkeys(("fence", "privileges"), Room("capabilities errors")),
     "lookup": Room("node wire errors terminal", "dnslib"),
     # The supervisor and its parts, the pages and the command line.
     "observe.metrics": Room("observe.counters errors", "prometheus_client"),
@@ -59,7 +60,6 @@ ROOMS: Mapping[str, Room] = {
     "watching": Room("trust config errors hosts link node"),
     "following": Room(f"watching config {LEAVES}"),
     "workers": Room(f"config {LEAVES}"),
-    "control": Room("errors", "msgspec"),
     "flushes": Room("control snapshot_file link wire errors"),
     "supervisor": Room(f"{BESIDE} control watching workers config hosts node observe.pages {LEAVES}", "uvicorn"),
     "cli": Room("supervisor watching config config_file control wire observe.metrics observe.pages node errors terminal"),
@@ -70,7 +70,7 @@ PURE = ("wire", "cache", "upstream.pipelining")
 """What decides is handed bytes and `now`: these rooms cannot wait, listen, read the clock, throw dice or write logs."""
 IMPURE = frozenset(("asyncio", "logging", "random", "select", "selectors", "socket", "ssl", "threading", "time"))
 
-DATA_PLANE = ("worker", "collecting", "snapshotting", "serving", "cache", "upstream", "wire")
+DATA_PLANE = ("worker", "fence", "collecting", "snapshotting", "serving", "cache", "upstream", "wire")
 NEVER_IN_DATA_PLANE = frozenset(("dnslib", "prometheus_client", "rich", "starlette", "uvicorn", "yaml"))
 ROOMS_NEVER_IN_DATA_PLANE = ("lookup", "node", "observe.metrics", "observe.pages")
 
