@@ -42,6 +42,12 @@ class Place:
         self._made_directory = made_directory
         self._inode = path.stat().st_ino
 
+    @property
+    def removable(self) -> tuple[str, str]:
+        """The directory whose file is ours, and the one around it where we made that directory: what `leave` needs."""
+        directory = self.path.parent
+        return str(directory), str(directory.parent) if self._made_directory else ""
+
     def leave(self) -> None:
         """Take the file away, where it is still ours, and the directory, where we made it and nobody else uses it."""
         self.listener.close()
@@ -50,6 +56,26 @@ class Place:
                 self.path.unlink()
             if self._made_directory:
                 self.path.parent.rmdir()
+
+
+def ensure_directory(path: str, uid: int, gid: int) -> None:
+    """The directory of this place, for a user who could not make it; asked of root, before it becomes that user.
+
+    One that is there stays as it is, but for the system's own, which a daemon of another user may have left. It is empty
+    when we are gone. What cannot be done is said when the place is taken.
+    """
+    directory = Path(path).parent
+    with contextlib.suppress(OSError):
+        try:
+            directory.mkdir(DIRECTORY_MODE)
+        except FileExistsError:
+            if path != protocol.SYSTEM_PATH:
+                return
+        descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
+        try:
+            os.fchown(descriptor, uid, gid)
+        finally:
+            os.close(descriptor)
 
 
 def taken_place(paths: Sequence[str]) -> Place:
