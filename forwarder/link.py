@@ -76,6 +76,8 @@ class Begin(msgspec.Struct, frozen=True, tag=True):
     """File descriptor of the memory through which the answers cache is handed over; -1: it is not kept."""
     restore: int = 0
     """Octets in that memory to put back before the doors open, as far as there is time; 0: none."""
+    removable: tuple[str, str] = ("", "")
+    """Where files, and where empty directories, may still be removed: those of the control socket. Empty: nowhere."""
 
 
 class Restore(msgspec.Struct, frozen=True, tag=True):
@@ -108,6 +110,8 @@ class Serving(msgspec.Struct, frozen=True, tag=True):
     """The worker's first answer: its doors are open."""
 
     pid: int
+    unfenced: str = ""
+    """What it could not give up, and why, in one sentence; else empty."""
 
 
 class SnapshotRead(msgspec.Struct, frozen=True, tag=True):

@@ -20,7 +20,7 @@ from collections.abc import Callable, Mapping
 import msgspec
 import uvloop
 
-from forwarder import collecting, link
+from forwarder import collecting, fence, link
 from forwarder import config as settings
 from forwarder.cache.answers import AnswerCache
 from forwarder.cache.denial import Denial
@@ -311,10 +311,11 @@ async def serve(to_supervisor: socket.socket) -> None:
     worker = Worker(loop, begin)
     if begin.restore:
         worker.snapshots.begin_reading(begin.restore, HEAD_START)
+    unfenced = fence.shut(*begin.removable)
     worker.open()
     collecting.settle()
     with contextlib.suppress(ConnectionError):
-        await loop.sock_sendall(to_supervisor, link.written(link.Serving(os.getpid())))
+        await loop.sock_sendall(to_supervisor, link.written(link.Serving(os.getpid(), unfenced)))
     if begin.restore:
         worker.snapshots.go_on_reading(to_supervisor)
     while data := await _heard(to_supervisor):
