@@ -168,6 +168,8 @@ class Worker:
             return data
         report = link.read_report(data)
         if isinstance(report, link.Serving):
+            if report.unfenced and not self.ever_served:
+                self._around.say(report.unfenced)
             self.serving = True
             self.ever_served = True
             self._around.on_serving()
