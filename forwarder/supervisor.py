@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from forwarder import config as settings
-from forwarder import flushes, following, link, snapshot_file, sockets, watching, workers
+from forwarder import flushes, following, link, privileges, snapshot_file, sockets, watching, workers
 from forwarder.control import listening, protocol
 from forwarder.errors import ConfigError, ControlError, Problem
 from forwarder.observe import counters, pages
@@ -49,18 +49,31 @@ class Bound:
 
 
 def run(config: settings.Config, *, program: Sequence[str] = workers.WORKER_PROGRAM) -> int:
-    """Serve until a signal ends it; the exit status. Raises ConfigError and ListenError before anything runs."""
+    """Serve until a signal ends it; the exit status.
+
+    Raises ConfigError, ListenError and PrivilegeError before anything runs.
+    """
+    _become(config)
     files = watching.read_files(config)
     with contextlib.ExitStack() as held:
         doors = sockets.bind_doors(config.listen.addresses, config.listen.receive_buffer)
         held.callback(doors.close)
         http = held.enter_context(sockets.bind_http(config.observe.http))
+        privileges.settle()
         descriptor = os.memfd_create("forwarder-counters")
         held.callback(os.close, descriptor)
         os.ftruncate(descriptor, counters.SIZE * 8)
         authorities = {ca_file: _memory(content, held) for ca_file, content in files.authorities.items()}
         bound = Bound(doors=doors, http=http, counters=descriptor, authorities=authorities)
         return asyncio.run(_serve(config, files, bound, program))
+
+
+def _become(config: settings.Config) -> None:
+    """The configured user from here on, its place for the control socket included."""
+    user = privileges.user_for(config.user)
+    if user is not None:
+        listening.ensure_directory(protocol.paths_for(config.observe.control, os.environ)[0], user.uid, user.gid)
+    privileges.become(user)
 
 
 def _memory(content: bytes, held: contextlib.ExitStack) -> int:
@@ -85,6 +98,7 @@ class Supervisor:
         self._config = config
         self._warnings = tuple(warnings_for(config, files))
         self._bound = bound
+        self._removable = ("", "")
         self._link_capacity = workers.link_capacity()
         self._following = following.Following(config, files, self._ensure_link_holds, say)
         self._ensure_link_holds(self._following.pinned, self._following.upstreams)
@@ -167,6 +181,7 @@ class Supervisor:
             pinned=pinned,
             upstreams=upstreams,
             authorities=self._bound.authorities,
+            removable=self._removable,
         )
 
     def _first_message(self) -> link.Begin:
@@ -240,6 +255,7 @@ class Supervisor:
         except ControlError as error:
             say(f"there is no control socket, DNS goes on without: {error}")
             return
+        self._removable = place.removable
         self._start_beside("the control socket", listening.Listening(place, self._answer, say).serve(self._ending))
 
     async def _answer(self, request: protocol.Request) -> protocol.Response:
