@@ -1,14 +1,15 @@
 """A node-local caching DNS forwarder. The tour: the way of a datagram, room by room.
 
 A person types `forwarder run` (`cli`). The supervisor (`supervisor`) is given the configuration (`config`, `config_file`),
-binds one UDP and one TCP socket per address (`sockets`), or adopts what systemd kept (`systemd`, `adoption`), keeps them for
-as long as it lives, and starts the worker with them (`workers`). It reads what the worker must not (hosts and resolv.conf
-files, certificates: `watching`, `hosts`, `node.resolv_conf`, `trust`), follows their changes (`following`), tells the worker
-over a socket pair (`link`), and shows the counters that it leaves in shared memory (`observe`). A command that is typed while
-it runs, `forwarder flush`, reaches it over the control socket (`control`): the worker forgets what it knows of a name
-(`flushes`, `serving.flushing`).
+becomes the user it is to be (`privileges`, `capabilities`), binds one UDP and one TCP socket per address (`sockets`), keeps
+them for as long as it lives, and starts the worker with them (`workers`). It reads what the worker must not (hosts and
+resolv.conf files, certificates: `watching`, `hosts`, `node.resolv_conf`, `trust`), follows their changes (`following`),
+tells the worker over a socket pair (`link`), and shows the counters that it leaves in shared memory (`observe`). A command
+that is typed while it runs, `forwarder flush`, reaches it over the control socket (`control`): the worker forgets what it
+knows of a name (`flushes`, `serving.flushing`).
 
-In the worker (`worker`), a datagram comes in by a door:
+In the worker (`worker`), which has given up all privileges and shut itself off from files (`fence`), a datagram comes in by a
+door:
 
     serving.udp          takes what waits in one call (`serving.datagrams`), drops clients outside `listen.allow`
                          (`serving.allow`), and asks for each query

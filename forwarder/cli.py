@@ -14,7 +14,7 @@ from typing import NoReturn
 from forwarder import config_file, supervisor, terminal, watching
 from forwarder.config import Config
 from forwarder.control import asking, protocol
-from forwarder.errors import ConfigError, ControlError, ListenError, Problem
+from forwarder.errors import ConfigError, ControlError, ListenError, PrivilegeError, Problem
 from forwarder.observe import metrics
 from forwarder.succession import Source, warnings_for
 from forwarder.wire.names import name_from_text, text_from_name
@@ -96,7 +96,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         for problem in error.problems:
             terminal.say(str(problem))
         return WRONG
-    except (ListenError, ControlError) as error:
+    except (ListenError, PrivilegeError, ControlError) as error:
         terminal.say(str(error))
         return FAILED
     except KeyboardInterrupt:

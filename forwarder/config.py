@@ -77,6 +77,8 @@ class Word(Enum):
     """The absolute path of a file."""
     INTERFACE = auto()
     """The name of a network interface, 15 characters at most (IFNAMSIZ of Linux less the closing NUL)."""
+    USER = auto()
+    """The name of a user of this host, or its number."""
     PINNED = auto()
     """An IP address, or text in double quotes of its own, which becomes a TXT record."""
 
@@ -237,6 +239,9 @@ class Config(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     answering: AnsweringSettings = msgspec.field(default_factory=AnsweringSettings)
     cache: CacheSettings = msgspec.field(default_factory=CacheSettings)
     observe: ObserveSettings = msgspec.field(default_factory=ObserveSettings)
+    user: Annotated[str, Word.USER] | None = None
+    """Who the daemon is once it was started as root: files are read and the snapshot is written as this user. None: who
+    started it."""
     node: NodeSettings = msgspec.field(default_factory=NodeSettings)
 
 

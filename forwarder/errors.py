@@ -6,6 +6,7 @@
     ├── ConfigError     command line, configuration or a file it names is wrong: all problems
     │                   printed, exit status 2
     ├── ListenError     a configured address cannot be bound: exit status 1
+    ├── PrivilegeError  what the daemon should give up it cannot: exit status 1
     ├── SnapshotError   octets that are no snapshot of a cache, or a damaged one: said in one
     │                   line, the cache begins empty
     └── ControlError    the control socket cannot be had: said in one line, DNS goes on; the
@@ -53,6 +54,10 @@ class ConfigError(ForwarderError):
 
 class ListenError(ForwarderError):
     """An address cannot be listened on: taken, not local, or not permitted."""
+
+
+class PrivilegeError(ForwarderError):
+    """Capabilities cannot be given up: the sentence says why and what to do."""
 
 
 class SnapshotError(ForwarderError):

@@ -29,6 +29,8 @@ class Around:
     totals: Totals
     say: Callable[[str], None]
     """Takes one line about a change of state."""
+    say_once: Callable[[str], None]
+    """The same, for what is true of many workers."""
     estate: Callable[[Doors, int], link.Estate | None]
     """What one of so many workers behind these doors can hand over when the supervisor was killed."""
 
@@ -56,6 +58,7 @@ class Generation:
             totals=around.totals,
             begin=self._begin,
             say=around.say,
+            say_once=around.say_once,
             on_serving=self._tell_serving,
             on_giving_up=self._give_up,
         )

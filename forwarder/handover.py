@@ -11,7 +11,6 @@ import socket
 from collections.abc import Iterator, Sequence
 
 from forwarder import link
-from forwarder.adoption import Offered
 from forwarder.control import asking, protocol
 from forwarder.control.listening import Conversation
 from forwarder.errors import ControlError
@@ -25,7 +24,8 @@ class Legacy:
     """What an instance handed over, in the hands of its successor; blocks, for use before there is a loop."""
 
     def __init__(self) -> None:
-        self.offered = Offered()
+        self.sockets: list[int] = []
+        """Descriptors of all that it had bound."""
         self.made_directory = False
         self.memories: list[link.Part] = []
         """The answers."""
@@ -34,7 +34,6 @@ class Legacy:
         self.rows: list[str] = []
         self.pids: list[int] = []
         self._control: socket.socket | None = None
-        self._sockets: list[int] = []
         self._connections: list[socket.socket] = []
 
     def take(self, connection: socket.socket) -> int:
@@ -45,7 +44,7 @@ class Legacy:
             raise ControlError("what answers at the control socket hands nothing over")
         count = estate.sockets + int(estate.control) + len(estate.snapshots) + estate.counters
         descriptors = iter(asking.descriptors(connection, count))
-        self._sockets += _next(descriptors, estate.sockets)
+        self.sockets += _next(descriptors, estate.sockets)
         for descriptor in _next(descriptors, int(estate.control)):
             self._keep_control(socket.socket(fileno=descriptor), estate)
         self.memories += map(link.Part, _next(descriptors, len(estate.snapshots)), estate.snapshots)
@@ -57,12 +56,6 @@ class Legacy:
         self.rows = estate.rows if estate.layout == counters.LAYOUT else []
         self.pids.append(estate.pid)
         return estate.workers
-
-    def offer(self) -> None:
-        """All was taken: the sockets wait for addresses that name them."""
-        if self._sockets:
-            self.offered = Offered(self._sockets)
-            self._sockets = []
 
     def release(self) -> Sequence[socket.socket]:
         """We serve: have the former leave. Connections that end when it has. Raises ControlError when it is gone already."""
@@ -85,8 +78,8 @@ class Legacy:
         """Leave the former alone: it serves on."""
         for connection in self._connections:
             connection.close()
-        self.offer()
-        self.offered.close()
+        while self.sockets:
+            os.close(self.sockets.pop())
         self.forget_answers()
         if self._control is not None:
             self._control.close()
@@ -109,7 +102,6 @@ def taken_from(paths: Sequence[str]) -> Legacy:
                 legacy.take(asking.connected(paths, FURTHER_SECONDS))
                 continue
             break
-        legacy.offer()
         undo.pop_all()
     return legacy
 

@@ -1,19 +1,20 @@
-"""What the daemon holds as long as it lives: bound by itself, or taken over from an instance of ours that runs.
+"""What the daemon holds as long as it lives: bound by itself, passed by systemd, or taken over from an instance that runs.
 
 Always holds: what cannot be had is one sentence with what to do, and then nothing is held; an instance that was asked to hand
-over serves on until it is released.
+over serves on until it is released; what was passed and is of no use is closed, and said.
 """
 
 import contextlib
 import os
 import socket
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from forwarder import config as settings
-from forwarder import handover, link, sockets
+from forwarder import handover, link, privileges, sockets, systemd
 from forwarder.adoption import Offered
-from forwarder.control import listening, protocol
+from forwarder.control import protocol
+from forwarder.control.place import Place, adopted_place, ensure_directory, taken_place
 from forwarder.errors import ControlError, ListenError
 from forwarder.generation import count_for
 from forwarder.observe import counters
@@ -24,15 +25,18 @@ from forwarder.terminal import say
 class Holdings:
     """Held by the supervisor, and by workers for the time after it."""
 
+    service: systemd.Service
     doors: sockets.Doors
     """Those of the first generation, whose they are."""
     http: socket.socket
     past: int
     """Descriptor of the counters of workers that ended."""
-    place: listening.Place | None
+    place: Place | None
     """Where we are asked; None where no place can be had."""
     legacy: handover.Legacy | None
     """What an instance before us handed over that waits to be released."""
+    complaints: tuple[str, ...]
+    """A sentence for each socket that systemd passed and that no setting names."""
 
     def estate(self, doors: sockets.Doors, workers: int) -> link.Estate | None:
         """What one of so many workers can hand over without us; None where nobody could ask for it."""
@@ -48,32 +52,75 @@ class Holdings:
         )
 
 
+def become(config: settings.Config) -> None:
+    """The configured user from here on, its place for the control socket included. Raises ConfigError, PrivilegeError."""
+    user = privileges.user_for(config.user)
+    if user is not None:
+        ensure_directory(protocol.paths_for(config.observe.control, os.environ)[0], user.uid, user.gid)
+    privileges.become(user)
+
+
 def acquired(config: settings.Config, held: contextlib.ExitStack, *, takeover: bool) -> Holdings:
     """All of it, given back by `held`. Raises ListenError; and ControlError where it is to take over in vain."""
+    service = systemd.Service.from_environment(os.environ)
+    held.callback(service.close)
     paths = protocol.paths_for(config.observe.control, os.environ)
     legacy = _legacy(paths, held) if takeover else None
+    bidding = _Bidding(service, legacy)
     try:
-        doors = _doors(config, legacy)
+        doors = _doors(config, bidding)
     except ListenError:
         legacy = _legacy_of_ours(paths, held) if legacy is None else None
         if legacy is None:
             raise
-        doors = _doors(config, legacy)
+        bidding = _Bidding(service, legacy)
+        doors = _doors(config, bidding)
     held.callback(doors.close)
-    http = held.enter_context(sockets.bind_http(config.observe.http, Offered() if legacy is None else legacy.offered))
+    http = held.enter_context(sockets.bind_http(config.observe.http, bidding.offered))
+    complaints = tuple(bidding.rest(config.listen.addresses))
     past = os.memfd_create("forwarder-counters")
     held.callback(os.close, past)
     os.ftruncate(past, counters.SIZE * 8)
     place = _place(paths, legacy)
     if place is not None:
         held.callback(place.leave)
-    return Holdings(doors, http, past, place, legacy)
+    return Holdings(service, doors, http, past, place, legacy, complaints)
 
 
-def _doors(config: settings.Config, legacy: handover.Legacy | None) -> sockets.Doors:
+class _Bidding:
+    """Sockets that somebody bound before us, for whoever names their addresses; those it was made of stay open."""
+
+    def __init__(self, service: systemd.Service, legacy: handover.Legacy | None) -> None:
+        self._service = service
+        self._passed = {os.dup(one.descriptor): one for one in service.passed if one.is_socket}
+        handed_over = [] if legacy is None else [os.dup(descriptor) for descriptor in legacy.sockets]
+        self.offered = Offered([*self._passed, *handed_over])
+
+    def rest(self, addresses: Sequence[str]) -> Iterator[str]:
+        """Close what systemd passed; have it forget what it kept for us in vain, and complain of the rest."""
+        for passed in self._service.passed:
+            if not passed.is_socket:
+                self._service.forget(passed.name)
+            os.close(passed.descriptor)
+        for descriptor, what in self.offered.close().items():
+            one = self._passed.get(descriptor)
+            if one is None:
+                continue  # an instance before us listened there, and we do not
+            if one.is_kept:
+                self._service.forget(one.name)
+            elif what.removesuffix(" UDP") in addresses:
+                yield f"{one.name} passed {what} too often: write it once for each worker"
+            else:
+                yield f"{one.name} passed {what}, where nothing answers: name it in listen.addresses, or leave it out there"
+
+
+def _doors(config: settings.Config, bidding: _Bidding) -> sockets.Doors:
     listen = config.listen
-    offered = Offered() if legacy is None else legacy.offered
-    return sockets.bind_doors(listen.addresses, listen.receive_buffer, count_for(listen), offered)
+    try:
+        return sockets.bind_doors(listen.addresses, listen.receive_buffer, count_for(listen), bidding.offered)
+    except ListenError:
+        bidding.offered.close()
+        raise
 
 
 def _legacy(paths: Sequence[str], held: contextlib.ExitStack) -> handover.Legacy:
@@ -91,15 +138,15 @@ def _legacy_of_ours(paths: Sequence[str], held: contextlib.ExitStack) -> handove
         return None
 
 
-def _place(paths: Sequence[str], legacy: handover.Legacy | None) -> listening.Place | None:
+def _place(paths: Sequence[str], legacy: handover.Legacy | None) -> Place | None:
     listener = None if legacy is None else legacy.take_control()
     if legacy is not None and listener is not None:
-        place = listening.adopted_place(paths, listener, made_directory=legacy.made_directory)
+        place = adopted_place(paths, listener, made_directory=legacy.made_directory)
         if place is not None:
             return place
         listener.close()
     try:
-        return listening.taken_place(paths)
+        return taken_place(paths)
     except ControlError as error:
         say(f"there is no control socket, DNS goes on without: {error}")
         return None

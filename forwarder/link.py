@@ -6,6 +6,8 @@ ordered to do it does in that order; it serves from `Open` on, and says so; an o
 report the same.
 """
 
+from pathlib import PurePath
+
 import msgspec
 
 
@@ -83,6 +85,12 @@ class Estate(msgspec.Struct, frozen=True):
     """How many there are to ask."""
 
     @property
+    def removable(self) -> tuple[str, str]:
+        """Where files, and where directories, are to be removed when nobody comes; empty: nowhere."""
+        directory = PurePath(self.control_path).parent
+        return str(directory), str(directory.parent) if self.made_directory else ""
+
+    @property
     def descriptors(self) -> list[int]:
         """All of them."""
         return [*self.sockets, self.past, self.control]
@@ -149,6 +157,8 @@ class Serving(msgspec.Struct, frozen=True, tag=True):
     """The doors are open."""
 
     pid: int
+    unfenced: str = ""
+    """What it could not give up, and why, in one sentence; else empty."""
 
 
 class SnapshotRead(msgspec.Struct, frozen=True, tag=True):

@@ -11,6 +11,7 @@ from collections.abc import Awaitable, Callable
 
 from forwarder import handover, link
 from forwarder.control import listening, protocol
+from forwarder.control.place import Place
 from forwarder.errors import ControlError
 from forwarder.terminal import say
 
@@ -24,7 +25,7 @@ class Orphan:
     def __init__(
         self,
         estate: link.Estate,
-        control: listening.Place,
+        control: Place,
         counters: int,
         rows: list[str],
         write: Callable[[], Awaitable[link.Part]],

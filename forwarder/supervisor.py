@@ -13,12 +13,12 @@ from dataclasses import dataclass
 from typing import Any
 
 from forwarder import config as settings
-from forwarder import flushes, handover, watching, workers
+from forwarder import flushes, handover, privileges, systemd, watching, workers
 from forwarder.control import listening, protocol
 from forwarder.errors import ConfigError, ControlError, ListenError
 from forwarder.generation import Around, Former, Generation
 from forwarder.greeting import summary
-from forwarder.holdings import Holdings, acquired
+from forwarder.holdings import Holdings, acquired, become
 from forwarder.observe import counters, pages
 from forwarder.observe.totals import Totals
 from forwarder.succession import Source, Succession, warnings_for
@@ -51,11 +51,13 @@ def run(
 ) -> int:
     """Serve until a signal ends it; the exit status.
 
-    Before anything runs it raises ConfigError and ListenError, and ControlError where it is to take over and nobody hands over.
+    Before anything runs it raises ConfigError, ListenError, PrivilegeError, and ControlError where it is to take over in vain.
     """
+    become(config)
     files = watching.read_files(config)
     with contextlib.ExitStack() as held:
         holdings = acquired(config, held, takeover=takeover)
+        privileges.settle()
         return asyncio.run(_serve(Start(config, source, files, holdings, program)))
 
 
@@ -79,7 +81,8 @@ class Supervisor:
         """Open until the process ends: that is how a successor knows that it has."""
         self._beside: set[asyncio.Task[None]] = set()
         self._forgetting: asyncio.Task[None] | None = None
-        around = Around(start.program, self._totals, say, self._held.estate)
+        self._said: set[str] = set()
+        around = Around(start.program, self._totals, say, self._say_once, self._held.estate)
         legacy = self._held.legacy
         former = Former() if legacy is None else Former([part.memory for part in legacy.memories], legacy.rows)
         first = Generation(start.config, start.files, self._held.doors, around, former)
@@ -102,6 +105,8 @@ class Supervisor:
             await _passed(first.settled, PAGES_WAIT_SECONDS)
             self._start_beside("the pages for metrics and health", pages.serve(self._held.http, self, self._ending))
             self._start_beside("the watching of files", self._watch_files())
+            if (interval := self._held.service.watchdog_interval) is not None:
+                self._start_beside("the watchdog", self._stay_watched(interval))
             self._start_beside("the snapshots of the cache", self._save_regularly())
             await self._ending.wait()
             await self._drain()
@@ -157,6 +162,7 @@ class Supervisor:
             self._fail()
             return
         self._has_served = True
+        self._tell_systemd()
         show("\n".join(summary(first.config, first.following.upstreams, first.following.pinned)))
         if self._held.legacy is not None and not await self._release(self._held.legacy):
             self._fail()
@@ -205,6 +211,8 @@ class Supervisor:
         snapshots = self._generations.now.snapshots
         if self._is_handed_over:
             snapshots.end()
+        else:
+            self._held.service.stopping()
         snapshots.save()
         await asyncio.sleep(0)  # workers are told to write before they are told to leave
         await self._generations.drain()
@@ -228,11 +236,17 @@ class Supervisor:
 
     async def _reload(self) -> list[str]:
         """Raises ControlError: every problem, and that nothing changed."""
+        before = self._generations.now.config.listen.addresses
+        self._held.service.reloading()
         try:
             async with self._generations.alone():
                 notes = await self._generations.reload()
         except (ConfigError, ListenError, ControlError) as error:
             raise ControlError(f"{error}\nconfiguration stays as it was") from error
+        finally:
+            for address in set(before).difference(self._generations.now.config.listen.addresses):
+                self._held.service.forget(systemd.name_for(address))
+            self._tell_systemd()
         for line in (*notes, "configuration reloaded"):
             say(line)
         return notes
@@ -278,11 +292,30 @@ class Supervisor:
         self._held.place.is_ours = False
         self._totals.hand_over()
         self._successor = conversation.connection.dup()
+        self._held.service.main_process_is(conversation.pid)
         say("a successor took over: leaving")
         self._ending.set()
         return protocol.Released()
 
     # What runs beside it.
+
+    def _say_once(self, line: str) -> None:
+        if line not in self._said:
+            self._said.add(line)
+            say(line)
+
+    def _tell_systemd(self) -> None:
+        """We serve: it keeps our sockets from now on, for the process that comes after us."""
+        service, now = self._held.service, self._generations.now
+        for address, group, listener in zip(now.config.listen.addresses, now.doors.udp, now.doors.tcp, strict=True):
+            service.keep(systemd.name_for(address), [bound.fileno() for bound in (*group, listener)])
+        service.keep("http", [self._held.http.fileno()])
+        service.ready(f"serving {', '.join(now.config.listen.addresses)}")
+
+    async def _stay_watched(self, interval: float) -> None:
+        """As long as this loop turns, systemd hears of it."""
+        while not await _passed(self._ending, interval):
+            self._held.service.alive()
 
     def _start_beside(self, name: str, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
         task = asyncio.create_task(work)
@@ -307,6 +340,7 @@ class Supervisor:
     def _complaints(self) -> Iterator[str]:
         """What is not as the operator may think it is, and no reason not to serve."""
         yield from self._warnings
+        yield from self._held.complaints
         now = self._generations.now
         yield from now.doors.complaints
         for address in now.doors.absent:

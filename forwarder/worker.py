@@ -21,7 +21,7 @@ from collections.abc import Callable, Mapping
 import msgspec
 import uvloop
 
-from forwarder import collecting, link
+from forwarder import collecting, fence, link
 from forwarder import config as settings
 from forwarder.cache.answers import AnswerCache
 from forwarder.cache.denial import Denial
@@ -31,7 +31,7 @@ from forwarder.cache.lifetime import Limits
 from forwarder.cache.pairs import Pairs
 from forwarder.cache.pinned import PinnedNames
 from forwarder.cache.snapshot import Conditions
-from forwarder.control.listening import adopted_place
+from forwarder.control.place import adopted_place
 from forwarder.observe import counters
 from forwarder.orphan import Orphan
 from forwarder.serving.allow import AllowedClients
@@ -335,10 +335,11 @@ async def serve(to_supervisor: socket.socket) -> None:
     while data := await _heard(to_supervisor):
         match link.read_order(data):
             case link.Open():
+                unfenced = fence.shut(*(("", "") if begin.estate is None else begin.estate.removable))
                 worker.open()
                 collecting.settle()
                 with contextlib.suppress(ConnectionError):
-                    await loop.sock_sendall(to_supervisor, link.written(link.Serving(os.getpid())))
+                    await loop.sock_sendall(to_supervisor, link.written(link.Serving(os.getpid(), unfenced)))
             case link.Pinned() as pinned:
                 worker.pin(pinned)
             case link.Upstreams() as upstreams:

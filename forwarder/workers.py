@@ -80,6 +80,8 @@ class Surroundings:
     """The first message to a worker, as the configuration and the watched files are at that moment."""
     say: Callable[[str], None]
     """Takes one line about a change of state."""
+    say_once: Callable[[str], None]
+    """The same, for what is true of many workers."""
     on_serving: Callable[["Worker"], None]
     on_giving_up: Callable[[], None]
 
@@ -225,6 +227,8 @@ class Worker:
             return data
         report = link.read_report(data)
         if isinstance(report, link.Serving):
+            if report.unfenced:
+                self._around.say_once(report.unfenced)
             self.serving = True
             self.ever_served = True
             self._around.on_serving(self)

@@ -61,6 +61,7 @@ observe:
   query_log: off
   top_names: true
   coredns_names: false
+user: none
 node: {interface: forwarder0, intercept: [], rules: auto}
 """
 

@@ -12,6 +12,7 @@ from msgspec.structs import fields, replace
 from forwarder import config as settings
 from forwarder.config import Config, Zone, contradictions, from_json, to_json
 from forwarder.config_file import effective_text, parsed
+from forwarder.config_file.reading import NOTHING
 from forwarder.config_file.unavailable import refusals
 from forwarder.errors import ConfigError, Problem
 
@@ -40,6 +41,7 @@ WORDS = {
     settings.Word.NAME: names,
     settings.Word.ZONE: names | st.just("."),
     settings.Word.PATH: paths,
+    settings.Word.USER: st.from_regex(r"[a-z_][a-z0-9_-]{0,31}", fullmatch=True).filter(lambda text: text not in NOTHING),
     settings.Word.INTERFACE: st.from_regex(r"[a-z][a-z0-9]{0,14}", fullmatch=True),
     settings.Word.PINNED: singles.map(lambda address: str(address).partition("%")[0]) | printable.map(lambda text: f'"{text}"'),
 }

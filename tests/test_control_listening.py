@@ -46,6 +46,43 @@ class TestPlace:
         taken_place([str(path)]).leave()
         assert list(path.parent.iterdir()) == []
 
+    def test_one_for_another_user_is_made_its_own(self, path: Path) -> None:
+        needs_root()
+        listening.ensure_directory(str(path), NOBODY, NOBODY)
+        found = path.parent.stat()
+        assert (stat.S_IMODE(found.st_mode), found.st_uid, found.st_gid) == (0o700, NOBODY, NOBODY)
+
+    def test_one_that_was_there_is_given_away_only_where_it_is_the_systems(
+        self, path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        needs_root()
+        path.parent.mkdir()
+        listening.ensure_directory(str(path), NOBODY, NOBODY)
+        assert path.parent.stat().st_uid == os.geteuid()
+        monkeypatch.setattr(protocol, "SYSTEM_PATH", str(path))
+        listening.ensure_directory(str(path), NOBODY, NOBODY)
+        assert path.parent.stat().st_uid == NOBODY
+
+    def test_a_link_in_its_place_is_not_followed(self, path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        needs_root()
+        (tmp_path / "precious").mkdir()
+        path.parent.symlink_to(tmp_path / "precious")
+        monkeypatch.setattr(protocol, "SYSTEM_PATH", str(path))
+        listening.ensure_directory(str(path), NOBODY, NOBODY)
+        assert (tmp_path / "precious").stat().st_uid == os.geteuid()
+
+    def test_where_none_can_be_made_nothing_happens(self) -> None:
+        listening.ensure_directory("/proc/nowhere/control.sock", NOBODY, NOBODY)
+
+    def test_the_last_to_leave_may_remove_what_we_made(self, path: Path) -> None:
+        made = taken_place([str(path)])
+        assert made.removable == (str(path.parent), str(path.parent.parent))
+        made.leave()
+        path.parent.mkdir()
+        found = taken_place([str(path)])
+        assert found.removable == (str(path.parent), "")
+        found.leave()
+
     def test_that_of_a_dead_daemon_is_taken_over(self, path: Path) -> None:
         left_by_a_dead_daemon(path)
         place = taken_place([str(path)])

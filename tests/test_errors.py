@@ -16,7 +16,15 @@ def errors_defined() -> set[str]:
 
 def test_the_tree_drawn_is_the_tree() -> None:
     drawn = re.findall(r"\b(\w+Error)\b", errors.__doc__ or "")
-    assert drawn == ["ForwarderError", "WireError", "ConfigError", "ListenError", "SnapshotError", "ControlError"]
+    assert drawn == [
+        "ForwarderError",
+        "WireError",
+        "ConfigError",
+        "ListenError",
+        "PrivilegeError",
+        "SnapshotError",
+        "ControlError",
+    ]
     assert set(drawn) == errors_defined()
 
 

@@ -6,7 +6,6 @@ Nothing here is excused by a comment: to allow an import, change the table.
 
 import ast
 import io
-import os
 import re
 import subprocess
 import sys
@@ -18,7 +17,8 @@ from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).parent.parent
+from tests.lab.project import ROOT, project_files, sources
+
 PACKAGE = "forwarder"
 
 
@@ -94,27 +94,6 @@ IMPORT_NAMES = {"prometheus-client": "prometheus_client", "PyYAML": "yaml"}
 """Distribution -> what one imports, where the two differ."""
 
 # ----------------------------------------------------------------------------------------------- reading the project
-
-
-def project_files() -> Iterator[str]:
-    """Every file of the project, as a path below its root; what tools leave behind is left out."""
-    for folder, folders, files in os.walk(ROOT):
-        folders[:] = [
-            name
-            for name in folders
-            if name not in {".git", ".venv", ".hypothesis", "__pycache__", "build", "dist"}
-            and not name.endswith(("_cache", ".egg-info"))
-        ]
-        yield from ((Path(folder) / name).relative_to(ROOT).as_posix() for name in files)
-
-
-def sources(*tops: str) -> dict[str, str]:
-    """Path -> text of the Python files below these top folders."""
-    return {
-        path: (ROOT / path).read_text()
-        for path in sorted(project_files())
-        if path.endswith(".py") and path.split("/")[0] in tops
-    }
 
 
 def module_for(path: str) -> str:

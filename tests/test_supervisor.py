@@ -4,6 +4,7 @@ import contextlib
 import http.client
 import json
 import os
+import re
 import select
 import signal
 import socket
@@ -19,18 +20,20 @@ import pytest
 from forwarder import config as settings
 from forwarder import link, supervisor, watching, workers
 from forwarder.config import Config, Hosts, Listen, ObserveSettings, Zone
-from forwarder.errors import ConfigError, ListenError
+from forwarder.errors import ListenError
 from tests.lab.ports import free_port
 from tests.test_workers import PROGRAM
 
 START = """
 import sys
-from forwarder import config, supervisor
+from forwarder import config, supervisor, workers
 from forwarder.observe import pages
 async def broken(*_):
     raise RuntimeError("a defect")
 if sys.argv[1] == "broken pages":
     pages.serve = broken
+elif sys.argv[1] == "short link":
+    workers.link_capacity = lambda: 100
 sys.exit(supervisor.run(config.from_json(sys.stdin.buffer.read()), program=sys.argv[2:]))
 """
 SECONDS = 20
@@ -319,10 +322,10 @@ class TestBeforeAnythingRuns:
         with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as again:
             again.bind(settings.split_address(config.listen.addresses[0]))
 
-    def test_more_names_than_the_link_takes_is_a_problem_with_the_mend(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr(workers, "link_capacity", lambda: 100)
-        with pytest.raises(ConfigError, match=r"100 at most: .*net\.core\.wmem_max"):
-            supervisor.run(configured())
+    def test_more_names_than_the_link_takes_is_a_problem_with_the_mend(self, tmp_path: Path) -> None:
+        with running(configured(), tmp_path, mode="short link") as daemon:
+            assert daemon.process.wait(SECONDS) == 1
+            assert re.search(r"ConfigError: hosts: .*100 at most: .*net\.core\.wmem_max", daemon.stderr)
 
 
 class TestSummary:

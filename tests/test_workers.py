@@ -316,6 +316,17 @@ def test_one_that_leaves_well_but_unasked_has_a_successor_too() -> None:
     run(test)
 
 
+def test_what_a_worker_could_not_give_up_is_said_once() -> None:
+    async def test(one: Bench) -> None:
+        await one.serving(1)
+        os.kill(one.worker.pid or 0, signal.SIGKILL)
+        await one.serving(2)
+        assert one.said.count("there is no fence") == 1
+
+    program = STAND_IN.replace("Serving(os.getpid())", "Serving(os.getpid(), 'there is no fence')")
+    run(test, sys.executable, "-c", program)
+
+
 def test_a_link_takes_a_message_of_its_capacity_and_no_longer_one() -> None:
     ours, theirs = workers.link_pair()
     capacity = workers.link_capacity()

@@ -240,6 +240,12 @@ def _interface(text: str) -> str:
     return text
 
 
+def _user(text: str) -> str:
+    if re.fullmatch(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,31}", text) is None:
+        raise ValueError(f"{shown(text)} is no name of a user: write one such as nobody, or its number (uid)")
+    return text
+
+
 def _pinned(text: str) -> str:
     if text[:1] == '"':
         if not text.endswith('"') or len(text) < 2:  # noqa: PLR2004 - the two quotes
@@ -263,5 +269,6 @@ _WORDS: Mapping[Word, Callable[[str], str]] = {
     Word.ZONE: _zone,
     Word.PATH: _path,
     Word.INTERFACE: _interface,
+    Word.USER: _user,
     Word.PINNED: _pinned,
 }

@@ -1,5 +1,6 @@
 """What all upstream transports share: sockets' readiness, timers, the turn and its time, random octets."""
 
+import encodings.idna  # noqa: F401 - getaddrinfo and ssl ask for it, perhaps when a worker opens no file any more
 import socket
 from dataclasses import dataclass, field
 

@@ -34,6 +34,13 @@ def needs_namespaces() -> None:
         _lacking("needs CAP_NET_ADMIN and CAP_SYS_ADMIN to make network namespaces: run the container privileged")
 
 
+def needs_to_be_read_by_all(*paths: Path) -> None:
+    """For programs that run as another user: they read the project and the interpreter."""
+    closed = [path for one in paths for path in (one, *one.parents) if path.stat().st_mode & 0o5 != 0o5]
+    if closed:
+        _lacking(f"needs {closed[0]} to be open to other users: chmod o+rx, or clone the project elsewhere")
+
+
 def needs_program(program: str, *, package: str | None = None) -> str:
     """The path of a program; `package` is the Debian package that has it, when it is called otherwise."""
     path = shutil.which(program, path=_SYSTEM_PATH)
