@@ -9,6 +9,7 @@ import os
 import socket
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 from forwarder import config as settings
 from forwarder import handover, link, privileges, sockets, systemd
@@ -131,6 +132,8 @@ def _legacy(paths: Sequence[str], held: contextlib.ExitStack) -> handover.Legacy
 
 def _legacy_of_ours(paths: Sequence[str], held: contextlib.ExitStack) -> handover.Legacy | None:
     """What is handed over where an address is taken; None when no instance of ours is there, or it hands nothing over."""
+    if not any(Path(path).is_socket() for path in paths):
+        return None
     try:
         return _legacy(paths, held)
     except ControlError as error:

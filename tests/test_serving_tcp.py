@@ -362,10 +362,13 @@ async def test_a_client_that_is_gone_is_forgotten_and_its_answer_dropped() -> No
 @in_loop
 async def test_a_closed_door_accepts_nobody_and_answers_what_it_took() -> None:
     async with bench() as at:
-        waiting, idle = await at.client(), await at.client()
+        waiting, idle, unread = await at.client(), await at.client(), await at.client()
         await waiting.send(octets_of("a.test."), octets_of("b.test."))
         await at.until(lambda: len(at.kitchen.upstream.waiting) == 2)
+        at.kitchen.pin(b"\1p\4test\0")
+        unread.socket.send(framed(octets_of("p.test.")))
         at.door.close()
+        assert b"\1p\4test" in (await unread.received() or b""), "what had come was read"
         assert await idle.is_closed()
         await at.client()
         assert at.connections == 1

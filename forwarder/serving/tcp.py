@@ -55,11 +55,11 @@ class TcpDoor:
         loop.add_reader(listener.fileno(), self._accept)
 
     def close(self) -> None:
-        """Accept no more; clients end as their answers are sent."""
+        """Accept no more; clients end as what they asked so far is answered."""
         self._is_open = False
         self.loop.remove_reader(self._listener.fileno())
         for client in [client for client in self._admission.clients if client.door is self]:
-            client.end()
+            client.finish()
 
     @property
     def is_idle(self) -> bool:
@@ -185,6 +185,12 @@ class StreamClient:
         if self._is_open:
             self._write(message)
             self._serve_waiting()
+
+    def finish(self) -> None:
+        """Read what has come, and no more; close when everything asked is answered."""
+        if self._is_reading:
+            self._on_readable()
+        self.end()
 
     def end(self) -> None:
         """Read no more; close when everything asked is answered."""
