@@ -1,12 +1,15 @@
 """A node-local caching DNS forwarder. The tour: the way of a datagram, room by room.
 
 A person types `forwarder run` (`cli`). The supervisor (`supervisor`) is given the configuration (`config`, `config_file`),
-becomes the user it is to be (`privileges`, `capabilities`), binds one UDP and one TCP socket per address (`sockets`), keeps
-them for as long as it lives, and starts the worker with them (`workers`). It reads what the worker must not (hosts and
-resolv.conf files, certificates: `watching`, `hosts`, `node.resolv_conf`, `trust`), follows their changes (`following`),
-tells the worker over a socket pair (`link`), and shows the counters that it leaves in shared memory (`observe`). A command
-that is typed while it runs, `forwarder flush`, reaches it over the control socket (`control`): the worker forgets what it
-knows of a name (`flushes`, `serving.flushing`).
+becomes the user it is to be (`privileges`, `capabilities`), and comes to hold what it needs (`holdings`): sockets that it
+binds (`sockets`), that systemd kept for it (`systemd`, `adoption`), or that an instance before it hands over (`handover`). With
+them it starts workers (`workers`), all that serve by one configuration as a generation (`generation`), and tells each over a
+socket pair what to do (`link`). It reads what workers must not: hosts and resolv.conf files, certificates (`watching`,
+`hosts`, `node.resolv_conf`, `trust`), and follows their changes (`following`). When the configuration changes, another
+generation takes the place of the first (`succession`), and is given its answers (`snapshot_file`, `snapshotting`). What workers
+count in shared memory it adds up and shows (`observe`). A command that is typed while it runs, `forwarder flush`, reaches it
+over the control socket (`control`, `flushes`, `serving.flushing`). When it is killed, workers serve on and hand over
+themselves (`orphan`). Which worker a name belongs to, the kernel decides by a program (`steering`).
 
 In the worker (`worker`), which has given up all privileges and shut itself off from files (`fence`), a datagram comes in by a
 door:
