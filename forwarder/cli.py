@@ -24,27 +24,23 @@ RESOLV_CONF = "/etc/resolv.conf"
 """Whose nameservers are asked when the command line names neither a configuration nor an upstream."""
 
 HELP = """\
-usage: forwarder run [--config FILE] [--listen ADDR]... [--upstream ADDR]...
-                     [--takeover]
-       forwarder reload [--config FILE|--control PATH]
-       forwarder check FILE
-       forwarder lookup NAME [TYPE] [--libc glibc|musl] [--resolv-conf FILE]
-                                    [--server ADDR] [--json]
-       forwarder flush NAME | --suffix S | --all [--config FILE|--control PATH]
+usage: forwarder run [--config F] [--listen A]... [--upstream A]... [--takeover]
+       forwarder reload [--config F | --control PATH]
+       forwarder check F
+       forwarder lookup NAME [TYPE] [--libc glibc|musl] [--resolv-conf F]
+                                    [--server A] [--json]
+       forwarder flush NAME | --suffix S | --all [--config F | --control PATH]
        forwarder --help | --version
 
   run      serve until SIGTERM or Ctrl-C: a caching DNS forwarder for one node
-    --config FILE     configuration in YAML; without it all is as by default,
-                      and the nameservers of /etc/resolv.conf are asked
-    --listen ADDR     listen here, UDP and TCP: 127.0.0.1:5300 (the default),
-                      [::1]:53; repeat it for more addresses
-    --upstream ADDR   ask this server: 192.0.2.53, [2001:db8::53]:53, or those
-                      of a resolv.conf file: /etc/resolv.conf; repeatable
-                      (over TLS, as the zone says: 192.0.2.53@dns.example)
-    --takeover        take over from the instance that runs: no query is lost
+    --config F     configuration in YAML; without it all is as by default, and
+                   the nameservers of /etc/resolv.conf are asked
+    --listen A     UDP and TCP: 127.0.0.1:5300 (the default), [::1]:53; repeatable
+    --upstream A   ask 192.0.2.53, [2001:db8::53]:53, or those of a resolv.conf
+                   file; repeatable (over TLS, as the zone says: 192.0.2.1@NAME)
+    --takeover     take over from the instance that runs: no query is lost
   reload   have it read its configuration again, as SIGHUP does
-  check    print the effective configuration, every default included, or
-           everything that is wrong with it
+  check    print the effective configuration, or everything that is wrong in F
   lookup   look NAME up as programs do (glibc, /etc/resolv.conf by default):
            each query, its answer, its time, and which step was slow or failed
   flush    have the running daemon forget NAME, S and all below it, or all
