@@ -35,7 +35,7 @@ usage: forwarder run [--config F] [--listen A]... [--upstream A]... [--takeover]
   run      serve until SIGTERM or Ctrl-C: a caching DNS forwarder for one node
     --config F     configuration in YAML; without it all is as by default, and
                    the nameservers of /etc/resolv.conf are asked
-    --listen A     UDP and TCP: 127.0.0.1:5300 (the default), [::1]:53; repeatable
+    --listen A     UDP and TCP: 127.0.0.1:5300 (default), [::1]:53; repeatable
     --upstream A   ask 192.0.2.53, [2001:db8::53]:53, or those of a resolv.conf
                    file; repeatable (over TLS, as the zone says: 192.0.2.1@NAME)
     --takeover     take over from the instance that runs: no query is lost

@@ -101,7 +101,7 @@ class Supervisor:
         try:
             await self._give_answers(first)
             first.open()
-            self._start_beside("the first words", self._begin(first))
+            beginning = self._start_beside("the first words", self._begin(first))
             await _passed(first.settled, PAGES_WAIT_SECONDS)
             self._start_beside("the pages for metrics and health", pages.serve(self._held.http, self, self._ending))
             self._start_beside("the watching of files", self._watch_files())
@@ -110,6 +110,7 @@ class Supervisor:
             self._start_beside("the snapshots of the cache", self._save_regularly())
             await self._ending.wait()
             await self._drain()
+            beginning.cancel()  # where none ever served
             if self._beside:
                 await asyncio.wait(self._beside)
         finally:
