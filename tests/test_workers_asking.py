@@ -4,6 +4,7 @@ import asyncio
 import signal
 
 from forwarder import link
+from forwarder.observe import counters
 from tests.lab.kept import SECONDS, Bench, run
 
 FLUSH = link.Flush(b"\1a\4test\0", False)
@@ -89,6 +90,7 @@ def test_what_a_dead_worker_did_not_read_is_not_asked_of_its_successor() -> None
         await one.serving(2)
         await asyncio.sleep(0.2)  # what is asked again is asked by then
         assert await reported(one.worker.ask(FLUSH)) == link.Flushed(2, 8)
+        assert one.counted(counters.PREFETCHES) == 1
 
     run(test)
 

@@ -38,6 +38,7 @@ while True:
                 for row in order.row_numbers().values():
                     slots[counters.upstream_row(row) + counters.MISMATCHED_IN_ROW] += 1
             elif isinstance(order, link.Flush):
+                slots[counters.PREFETCHES] += 1
                 supervisor.send(link.written(link.Flushed(order.number, len(order.name))))
             elif isinstance(order, link.Snapshot):
                 writing = order.number
@@ -54,7 +55,8 @@ while True:
             ready.sendto(b"%d %d" % (os.getpid(), len(pinned.records)), client)
 """
 """A worker that opens its doors when told, and then answers any datagram with its pid and how many records are pinned, marks
-the row of each upstream it is told of later, flushes as many entries as the name has octets, dies when told, and has a
+the row of each upstream it is told of later, flushes as many entries as the name has octets (and counts it as a
+prefetch), dies when told, and has a
 snapshot ready when it leaves."""
 PROGRAM = (sys.executable, "-c", STAND_IN)
 SECONDS = 20
