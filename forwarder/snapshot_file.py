@@ -13,7 +13,7 @@ import functools
 import os
 import stat
 import threading
-from collections.abc import Awaitable, Callable, Coroutine, Iterator, Sequence
+from collections.abc import Callable, Coroutine, Iterator, Sequence
 from pathlib import Path
 from typing import Protocol
 
@@ -116,8 +116,8 @@ class Asked(Protocol):
     def memory(self) -> int:
         """Descriptor of the memory into which it writes."""
 
-    def ask(self, order: link.Numbered) -> Awaitable[link.Done | None]:
-        """What it reports when it is done, None when it is no more."""
+    def ask(self, order: link.Numbered) -> asyncio.Future[link.Done | None]:
+        """What it reports when it is done, None when it is no more; at once when it was not there to be asked."""
 
 
 class Snapshots:
@@ -249,7 +249,9 @@ class Snapshots:
                 if not self._is_unfit and (size := await _in_thread(file.load)) and not self._is_unfit:
                     asked = [worker.ask(link.Restore([link.Part(file.memory, size)])) for worker in workers]
                     told.set()
-                    self._tell_of(file, await asyncio.gather(*asked))
+                    heard = [report for report in asked if not report.done()]  # the others' successors come for it
+                    if heard:
+                        self._tell_of(file, await asyncio.gather(*heard))
             except OSError as error:
                 self._say_unused(file, f"cannot be read ({error.strerror})")
             finally:

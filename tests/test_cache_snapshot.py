@@ -3,7 +3,7 @@
 import math
 import struct
 import zlib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 import dns.message
 import dns.rcode
@@ -27,6 +27,11 @@ LIMITS = Limits(max_ttl=3600, max_negative_ttl=60, maximum_stale_timer=100.0)
 ROOT_ALONE = {b"\0": Conditions(LIMITS, trust_ad=True)}
 A, SOA = 1, 6
 PLAIN, DNSSEC = b"\0", b"\2"
+
+
+def anybody(_: bytes) -> bool:
+    """Every name is this worker's."""
+    return True
 
 
 def said(name: str, *records: str, rcode: int = 0, authority: tuple[str, ...] = (), ad: bool = False) -> Response:
@@ -81,12 +86,13 @@ def proved(octets: bytes) -> Reading:
 
 
 def put_back(
-    octets: bytes, zones: Mapping[bytes, Conditions] = ROOT_ALONE, *, passed: float = 0.0, into: AnswerCache | None = None
-) -> AnswerCache:
+    octets: bytes, zones: Mapping[bytes, Conditions] = ROOT_ALONE, *, passed: float = 0.0, into: AnswerCache | None = None,
+    is_ours: Callable[[bytes], bool] = anybody,
+) -> AnswerCache:  # fmt: skip
     """The cache of the next life, which begins at NOW too."""
     cache = AnswerCache(ROOMY) if into is None else into
     proved(octets)
-    restoring = Restoring(cache, zones, NOW, passed)
+    restoring = Restoring(cache, zones, is_ours, NOW, passed)
     position = snapshot.HEADER_OCTETS
     while taken := restoring.restore(octets[position : position + snapshot.MAX_RECORD]):
         position += taken
@@ -173,7 +179,7 @@ class TestRoundTrip:
                 counts.append(writing.count)
             assert counts == [each, 2 * each, 3 * each]
         octets = written(cache)[snapshot.HEADER_OCTETS :]
-        restoring = Restoring(AnswerCache(ROOMY), ROOT_ALONE, NOW, 0.0)
+        restoring = Restoring(AnswerCache(ROOMY), ROOT_ALONE, anybody, NOW, 0.0)
         restoring.restore(octets)
         assert restoring.restored == snapshot.SLICE_RECORDS
 
@@ -278,6 +284,13 @@ def test_the_budget_holds() -> None:
     assert [answer.key for answer in small.kept()] == [key_of(name) for name in names[-len(small) :]], "the newest stay"
 
 
+def test_names_of_others_are_left_to_them() -> None:
+    octets = written(cache_of(*((f"n{number}.test.", positive(f"n{number}.test.")) for number in range(4))))
+    ours = {name_from_text("n1.test."), name_from_text("n2.test.")}
+    kept = put_back(octets, is_ours=ours.__contains__).kept()
+    assert [answer.key for answer in kept] == [key_of("n1.test."), key_of("n2.test.")]
+
+
 class TestDamage:
     OCTETS = written(cache_of(("www.test.", positive("www.test.")), ("gone.test.", denial("gone.test."))))
 
@@ -295,8 +308,15 @@ class TestDamage:
                 proved(bytes(flipped))
 
     def test_something_behind_it(self) -> None:
-        with pytest.raises(SnapshotError, match="octets where"):
-            proved(self.OCTETS + b"\0")
+        """It may be another snapshot, and is no part of this one: its octets are not among those that are proved."""
+        for behind in (b"\0", self.OCTETS):
+            octets = self.OCTETS + behind
+            reading = Reading(octets[: snapshot.HEADER_OCTETS], len(octets))
+            assert reading.size == len(self.OCTETS)
+            reading.look_at(octets[snapshot.HEADER_OCTETS : reading.size])
+            reading.prove()
+            with pytest.raises(SnapshotError, match="damaged"):
+                proved(octets)
 
     @given(st.binary(max_size=200))
     def test_anything(self, octets: bytes) -> None:

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from forwarder.cache.answers import AnswerCache
 from forwarder.cache.snapshot import HEADER_OCTETS, MAX_RECORD, Restoring, is_name, response_in
 from forwarder.errors import WireError
+from forwarder.snapshotting import Share
 from forwarder.wire.message import Qtype
 from forwarder.wire.names import name_from_text
 from forwarder.wire.records import Kind, parse_response
@@ -16,6 +17,7 @@ from tests.test_cache_snapshot import (
     NOW,
     ROOMY,
     ROOT_ALONE,
+    anybody,
     cache_of,
     key_of,
     made_up,
@@ -42,6 +44,8 @@ def message(
 
 
 GOOD = message(ADDRESS)
+SHARES = [Share(number, 3) for number in range(3)]
+"""Of three workers: whose a key is, is asked before it is known to be one."""
 
 
 def test_the_pattern_itself_is_taken() -> None:
@@ -99,6 +103,7 @@ def test_a_failure_is_no_answer_whatever_its_lifetime() -> None:
         b"\3www\xc0\x0c\0\1\0\1\0",
         b"\3www\4test\0\0\0\1\0\1\0",
         b"\4test" * 51 + b"\0\0\1\0\1\0",
+        b"\4test" * 99 + b"\0\0\1\0\1\0",
         b"\x40" + b"a" * 64 + b"\0\0\1\0\1\0",
         name_from_text("www.test") + bytes((0, Qtype.ANY)) + b"\0\1\0",
         name_from_text("www.test") + bytes((0, Qtype.AXFR)) + b"\0\1\0",
@@ -108,13 +113,17 @@ def test_a_failure_is_no_answer_whatever_its_lifetime() -> None:
 def test_a_key_that_no_question_has(key: bytes) -> None:
     octets = made_up(key, message(ADDRESS[:2] + key[-5:-3] + ADDRESS[4:], question=key[:-1]), place=max(0, len(key) - 6) % 256)
     assert put_back(octets).kept() == []
+    for share in SHARES:
+        assert put_back(octets, is_ours=share.has).kept() == []
 
 
 @given(st.binary(max_size=300), st.integers(0, 255), st.integers(0, 2**32 - 1))
 def test_any_octets_behind_a_right_checksum(octets: bytes, place: int, age: int) -> None:
     """Read to the end, or to where no record is; never an error."""
     put_back(made_up(KEY, octets, place=place, age=age))
-    Restoring(AnswerCache(ROOMY), ROOT_ALONE, NOW, 0.0).restore(octets)
+    for share in SHARES:
+        put_back(made_up(octets, GOOD, place=place, age=age), is_ours=share.has)
+        Restoring(AnswerCache(ROOMY), ROOT_ALONE, share.has, NOW, 0.0).restore(octets)
 
 
 WRITTEN = written(cache_of(("www.test.", positive("www.test.")), ("b.test.", said("b.test.", "b.test. 60 IN CNAME www.test."))))
@@ -151,7 +160,7 @@ def test_a_zone_that_is_not_the_names(place: int) -> None:
 
 def test_a_record_that_runs_past_the_end() -> None:
     octets = made_up(KEY, GOOD) + struct.pack("!HBHI", 14, 9, 0xFFFF, 0) + KEY
-    restoring = Restoring(AnswerCache(ROOMY), ROOT_ALONE, NOW, 0.0)
+    restoring = Restoring(AnswerCache(ROOMY), ROOT_ALONE, anybody, NOW, 0.0)
     taken = restoring.restore(octets[HEADER_OCTETS:])
     assert restoring.restored == 1
     assert not restoring.restore(octets[HEADER_OCTETS + taken :])

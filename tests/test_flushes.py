@@ -1,4 +1,4 @@
-"""The supervisor's part in a flush: told, waited for, and no snapshot that brings it back."""
+"""The supervisor's part in a flush: all workers told, all waited for, and no snapshot that brings it back."""
 
 import asyncio
 from collections.abc import Awaitable, Callable
@@ -9,86 +9,106 @@ import pytest
 from forwarder import flushes, link
 from forwarder.control import protocol
 from forwarder.errors import ControlError
-from forwarder.flushes import Flushes
 from forwarder.snapshot_file import File, Snapshots
 from forwarder.wire.names import name_from_text
+from tests.lab.asked import AskedWorker
 
 PINNED = link.Pinned(
     [link.PinnedRecords(name_from_text(name), qtype, 30, []) for name in ("a.test", "b.a.test") for qtype in (1, 28)]
 )
+ALONE, BELOW = link.Flush(b"\1a\4test\0", False), link.Flush(b"\1a\4test\0", True)
 
 
-class Worker:
-    """What it is told; answers when the test says so."""
+class Stage:
+    """Workers that do what the test says, and those who ask for a flush."""
 
-    def __init__(self, file: File | None = None) -> None:
-        self.orders: list[link.Order] = []
-        self.is_behind = False
-        self.snapshots = Snapshots(file, self._tell, print)
-        self.flushes = Flushes(self._tell, self.snapshots)
-
-    def _tell(self, order: link.Order) -> bool:
-        self.orders.append(order)
-        return not self.is_behind
+    def __init__(self, file: File | None) -> None:
+        self.workers = [AskedWorker(), AskedWorker()]
+        self.snapshots = Snapshots(file, self.workers, print)
 
     def ask(self, name: str = "a.test", *, below: bool = False) -> asyncio.Task[protocol.Flushed]:
         request = protocol.Flush(protocol.VERSION, name, below)
-        return asyncio.create_task(self.flushes.answer(request, PINNED))
+        return asyncio.create_task(flushes.flush(request, self.workers, self.snapshots, PINNED))
+
+    @property
+    def orders(self) -> list[list[link.Numbered]]:
+        """What each worker has to do."""
+        return [worker.orders for worker in self.workers]
 
 
-def play(scene: Callable[[Worker], Awaitable[None]], file: File | None = None) -> None:
+def play(scene: Callable[[Stage], Awaitable[None]], file: File | None = None) -> None:
     async def played() -> None:
         async with asyncio.timeout(20):
-            await scene(Worker(file))
+            await scene(Stage(file))
 
     asyncio.run(played())
 
 
-def test_it_is_answered_when_the_worker_has_done_it() -> None:
-    async def scene(worker: Worker) -> None:
-        first, second = worker.ask("A.test."), worker.ask("a.test", below=True)
+async def until(true: Callable[[], bool]) -> None:
+    while not true():  # noqa: ASYNC110 - what changes has nothing to await
+        await asyncio.sleep(0.005)
+
+
+def test_it_is_answered_when_every_worker_has_done_it() -> None:
+    async def scene(stage: Stage) -> None:
+        asked = stage.ask("A.test.")
         await asyncio.sleep(0.01)
-        assert worker.orders == [link.Flush(1, b"\1a\4test\0", False), link.Flush(2, b"\1a\4test\0", True)]
-        assert not first.done()
-        worker.flushes.take(link.Flushed(2, 7))
-        assert await second == protocol.Flushed(7, pinned=2)
-        assert not first.done()
-        worker.flushes.take(link.Flushed(1, 3))
-        assert await first == protocol.Flushed(3, pinned=1)
-        worker.flushes.take(link.Flushed(1, 3))  # said twice, or too late: nobody waits
+        assert stage.orders == [[ALONE], [ALONE]]
+        stage.workers[1].report(link.Flushed(0, 3))
+        await asyncio.sleep(0.01)
+        assert not asked.done(), "one of them may still tell it"
+        stage.workers[0].report(link.Flushed(0, 4))
+        assert await asked == protocol.Flushed(7, pinned=1)
+
+    play(scene)
+
+
+def test_two_at_once_are_answered_each_when_it_is_done() -> None:
+    async def scene(stage: Stage) -> None:
+        first, second = stage.ask("A.test."), stage.ask("a.test", below=True)
+        await asyncio.sleep(0.01)
+        assert stage.orders == [[ALONE, BELOW]] * 2
+        for worker in stage.workers:
+            worker.report(link.Flushed(0, 3))
+        assert await first == protocol.Flushed(6, pinned=1)
+        assert not second.done()
+        for worker in stage.workers:
+            worker.report(link.Flushed(0, 7))
+        assert await second == protocol.Flushed(14, pinned=2)
 
     play(scene)
 
 
 def test_a_worker_that_died_meanwhile_knows_nothing_any_more() -> None:
-    async def scene(worker: Worker) -> None:
-        asked = worker.ask()
+    async def scene(stage: Stage) -> None:
+        asked = stage.ask()
         await asyncio.sleep(0.01)
-        worker.flushes.begin_worker()
-        assert await asked == protocol.Flushed(0, pinned=1)
+        stage.workers[0].die()
+        stage.workers[1].report(link.Flushed(0, 2))
+        assert await asked == protocol.Flushed(2, pinned=1)
 
     play(scene)
 
 
 @pytest.mark.parametrize("name", ["a..b", "x" * 64, "ü.test", "a b"])
 def test_what_is_no_name_is_told_to_nobody(name: str) -> None:
-    async def scene(worker: Worker) -> None:
+    async def scene(stage: Stage) -> None:
         with pytest.raises(ControlError, match="there is no such name"):
-            await worker.ask(name)
-        assert worker.orders == []
+            await stage.ask(name)
+        assert stage.orders == [[], []]
 
     play(scene)
 
 
-def test_a_worker_that_does_not_read_or_does_not_answer(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_worker_that_does_not_answer(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(flushes, "PATIENCE_SECONDS", 0.05)
 
-    async def scene(worker: Worker) -> None:
+    async def scene(stage: Stage) -> None:
+        asked = stage.ask()
+        await asyncio.sleep(0.01)
+        stage.workers[0].report(link.Flushed(0, 1))
         with pytest.raises(ControlError, match="has not done it within"):
-            await worker.ask()
-        worker.is_behind = True
-        with pytest.raises(ControlError, match="too busy"):
-            await worker.ask()
+            await asked
 
     play(scene)
 
@@ -97,18 +117,30 @@ def test_no_snapshot_brings_it_back(tmp_path: Path) -> None:
     """From the moment it is asked for, the file is offered to nobody; when it is done, another one is ordered."""
     path = tmp_path / "snapshot"
     path.write_bytes(b"answers")
-    begin = link.Begin(config=b"{}", udp=[], tcp=[], counters=0, pinned=PINNED, upstreams=link.Upstreams([]))
 
-    async def scene(worker: Worker) -> None:
-        worker.snapshots.offered(begin)
-        asked = worker.ask()
+    async def scene(stage: Stage) -> None:
+        asked = stage.ask()
         await asyncio.sleep(0.01)
-        worker.snapshots.offered(begin)  # a successor
-        worker.snapshots.served()
+        stage.snapshots.reload(stage.workers[1])  # a successor
         await asyncio.sleep(0.05)
-        assert worker.orders == [link.Flush(1, b"\1a\4test\0", False)]
-        worker.flushes.take(link.Flushed(1, 0))
+        assert stage.orders == [[ALONE], [ALONE]]
+        for worker in stage.workers:
+            worker.report(link.Flushed(0, 0))
         await asked
-        assert worker.orders[1:] == [link.Snapshot()]
+        await until(lambda: stage.orders == [[link.Snapshot()]] * 2)
+
+    play(scene, File(str(path), 1000))
+
+
+def test_nor_when_a_worker_has_not_done_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Some may have: what the file holds is not true of them any more."""
+    monkeypatch.setattr(flushes, "PATIENCE_SECONDS", 0.05)
+    path = tmp_path / "snapshot"
+    path.write_bytes(b"answers")
+
+    async def scene(stage: Stage) -> None:
+        with pytest.raises(ControlError, match="has not done it within"):
+            await stage.ask()
+        await until(lambda: stage.orders == [[ALONE, link.Snapshot()]] * 2)
 
     play(scene, File(str(path), 1000))

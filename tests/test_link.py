@@ -20,6 +20,17 @@ PINNED = st.builds(link.Pinned, records=st.lists(RECORDS, max_size=4))
 ZONES = st.builds(link.ZoneUpstreams, zone=st.text(max_size=20), addresses=st.lists(st.text(max_size=20), max_size=3))
 UPSTREAMS = st.builds(link.Upstreams, zones=st.lists(ZONES, max_size=4), rows=st.lists(st.text(max_size=20), unique=True))
 DESCRIPTORS = st.lists(st.integers(0, 1024), max_size=4)
+PARTS = st.lists(st.builds(link.Part, memory=st.integers(0, 1024), size=st.integers(0, 2**40)), max_size=4)
+NUMBERS = st.integers(0, 2**63)
+ESTATES = st.builds(
+    link.Estate,
+    sockets=DESCRIPTORS,
+    past=st.integers(0, 1024),
+    control=st.integers(0, 1024),
+    control_path=st.text(max_size=20),
+    made_directory=st.booleans(),
+    workers=st.integers(1, 64),
+)
 BEGIN = st.builds(
     link.Begin,
     config=st.binary(max_size=64),
@@ -28,9 +39,21 @@ BEGIN = st.builds(
     counters=st.integers(0, 1024),
     pinned=PINNED,
     upstreams=UPSTREAMS,
+    snapshot=st.integers(-1, 1024),
+    number=st.integers(0, 63),
+    workers=st.integers(1, 64),
+    estate=st.none() | ESTATES,
 )
-FLUSH = st.builds(link.Flush, number=st.integers(0, 2**63), name=st.binary(max_size=255), is_suffix=st.booleans())
-ORDERS = st.one_of(BEGIN, PINNED, UPSTREAMS, FLUSH, st.just(link.Drain()))
+FLUSH = st.builds(link.Flush, number=NUMBERS, name=st.binary(max_size=255), is_suffix=st.booleans())
+RESTORE = st.builds(link.Restore, parts=PARTS, number=NUMBERS)
+SNAPSHOT = st.builds(link.Snapshot, number=NUMBERS)
+ORDERS = st.one_of(BEGIN, st.just(link.Open()), PINNED, UPSTREAMS, RESTORE, SNAPSHOT, FLUSH, st.just(link.Drain()))
+REPORTS = st.one_of(
+    st.builds(link.Serving, pid=st.integers(1, 2**22), unfenced=st.text(max_size=20)),
+    st.builds(link.SnapshotRead, number=NUMBERS, answers=NUMBERS, problem=st.text(max_size=20)),
+    st.builds(link.SnapshotWritten, number=NUMBERS, size=NUMBERS, problem=st.text(max_size=20)),
+    st.builds(link.Flushed, number=NUMBERS, entries=NUMBERS),
+)
 
 
 @given(ORDERS)
@@ -40,10 +63,26 @@ def test_an_order_is_read_as_it_was_written(order: link.Order) -> None:
     assert type(read) is type(order)
 
 
-@given(st.integers(1, 2**22))
-def test_a_report_is_read_as_it_was_written(pid: int) -> None:
-    for report in (link.Serving(pid), link.Flushed(pid, pid)):
-        assert link.read_report(link.written(report)) == report
+@given(REPORTS)
+def test_a_report_is_read_as_it_was_written(report: link.Report) -> None:
+    read = link.read_report(link.written(report))
+    assert read == report
+    assert type(read) is type(report)
+
+
+@pytest.mark.parametrize(
+    ("path", "made_directory", "removable"),
+    [
+        ("/run/forwarder/control.sock", True, ("/run/forwarder", "/run")),
+        ("/run/forwarder/control.sock", False, ("/run/forwarder", "")),
+    ],
+)
+def test_who_leaves_an_estate_removes_what_was_made_and_nothing_else(
+    path: str, removable: tuple[str, str], *, made_directory: bool
+) -> None:
+    estate = link.Estate([3, 4], 5, 6, path, made_directory, 2)
+    assert estate.removable == removable
+    assert estate.descriptors == [3, 4, 5, 6]
 
 
 class TestRefused:

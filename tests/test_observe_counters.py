@@ -31,7 +31,7 @@ def spans() -> list[tuple[int, int]]:
     single = (
         counters.CACHE_BYTES, counters.CACHE_EVICTIONS, counters.COALESCED, counters.PREFETCHES, counters.DEADLINE_MISSED,
         counters.REFUSED_CLIENTS, counters.MALFORMED_QUERIES, counters.IN_PROGRESS, counters.TCP_CONNECTIONS,
-        counters.SPLIT_PAIRS,
+        counters.SPLIT_PAIRS, counters.HEARTBEAT,
     )  # fmt: skip
     return found + [(slot, 1) for slot in single]
 

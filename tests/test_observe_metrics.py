@@ -17,7 +17,7 @@ class Scraped:
     def __init__(self, slots: memoryview, *upstreams: str, restarted: int = 0, drops: int = 0) -> None:
         asked = {name: not name.endswith(GONE) for name in upstreams}
         figures = metrics.Figures(workers_restarted=restarted, receive_drops=drops, upstreams=asked)
-        self.text = metrics.rendered(metrics.Collector(slots, lambda: figures)).decode()
+        self.text = metrics.rendered(metrics.Collector(lambda: slots, lambda: figures)).decode()
         self.families = {family.name: family for family in text_string_to_metric_families(self.text)}
 
     def values(self, name: str, **labels: str) -> list[float]:

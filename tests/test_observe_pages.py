@@ -7,7 +7,7 @@ import json
 import signal
 import socket
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 
 import pytest
 
@@ -22,6 +22,8 @@ class ShownWorker:
     serving: bool = True
     restarts: int = 0
     pid: int | None = 4711
+    state: str = "serving"
+    last_end: str = ""
 
 
 @dataclass
@@ -32,6 +34,13 @@ class Shown:
     rows: dict[str, bool] = field(default_factory=lambda: {"192.0.2.1:53": True})
     known: Sequence[ShownWorker] = field(default_factory=lambda: [ShownWorker()])
     ready: bool = True
+    restarted: int = 0
+
+    def counts(self) -> Sequence[int]:
+        return self.slots
+
+    def workers_restarted(self) -> int:
+        return self.restarted
 
     def workers(self) -> Sequence[ShownWorker]:
         return self.known
@@ -92,7 +101,7 @@ def answer(shown: Shown, path: str, *, method: str = "GET", body: bytes | None =
 
 
 def test_metrics_are_those_of_the_collector() -> None:
-    shown = Shown(known=[ShownWorker(restarts=2), ShownWorker(number=1, restarts=1)])
+    shown = Shown(known=[ShownWorker(restarts=2), ShownWorker(number=1)], restarted=3)
     shown.slots[counters.COALESCED] = 9
     got = answer(shown, "/metrics")
     assert got.status == 200
@@ -108,13 +117,14 @@ def test_metrics_are_those_of_the_collector() -> None:
     ("workers", "status", "word"),
     [
         ([ShownWorker()], 200, "serving"),
-        ([ShownWorker(serving=False, pid=None, restarts=3)], 503, "not serving"),
-        ([ShownWorker(serving=False), ShownWorker(number=1)], 200, "serving"),
+        ([ShownWorker(serving=False, pid=None, restarts=3, state="ended", last_end="exit status 3")], 503, "not serving"),
+        ([ShownWorker(restarts=1, last_end="signal 9 (SIGKILL)"), ShownWorker(number=1)], 200, "serving"),
+        ([ShownWorker(serving=False, state="starting"), ShownWorker(number=1)], 503, "not serving"),
     ],
 )
-def test_health_is_whether_a_worker_serves_and_tells_of_each(workers: list[ShownWorker], status: int, word: str) -> None:
+def test_health_is_whether_every_worker_serves_and_tells_of_each(workers: list[ShownWorker], status: int, word: str) -> None:
     got = answer(Shown(known=workers), "/health")
-    described = [{"number": one.number, "pid": one.pid, "serving": one.serving, "restarts": one.restarts} for one in workers]
+    described = [asdict(one) for one in workers]
     assert got.status == status
     assert got.headers["content-type"] == "application/json"
     assert json.loads(got.body) == {"status": word, "workers": described}

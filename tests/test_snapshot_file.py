@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from forwarder import link
 from forwarder.snapshot_file import File, warnings_for
 from tests.lab.needs import needs_root
 
@@ -24,9 +25,14 @@ def filled(path: Path, octets: bytes = OCTETS) -> File:
     return file
 
 
+def save(file: File, *sizes: int) -> int:
+    """So many octets of its memory, each time from the beginning."""
+    return file.save([link.Part(file.memory, size) for size in sizes])
+
+
 class TestFile:
     def test_what_was_saved_is_loaded(self, path: Path) -> None:
-        assert filled(path).save(len(OCTETS)) == len(OCTETS)
+        assert save(filled(path), len(OCTETS)) == len(OCTETS)
         assert path.read_bytes() == OCTETS
         assert stat.S_IMODE(path.stat().st_mode) == 0o600
         assert [left.name for left in path.parent.iterdir()] == ["snapshot"]
@@ -37,8 +43,22 @@ class TestFile:
 
     def test_only_what_belongs_to_it_is_saved(self, path: Path) -> None:
         """The memory may be longer, from a larger snapshot before."""
-        filled(path).save(10)
+        save(filled(path), 10)
         assert path.read_bytes() == OCTETS[:10]
+
+    def test_parts_stand_one_behind_the_other(self, path: Path) -> None:
+        """Each from the memory of one worker."""
+        file, other = filled(path), filled(path, b"of another worker")
+        parts = [link.Part(file.memory, len(OCTETS)), link.Part(other.memory, 17), link.Part(file.memory, 3)]
+        assert file.save(parts) == len(OCTETS) + 20
+        assert path.read_bytes() == OCTETS + b"of another worker" + OCTETS[:3]
+
+    def test_a_part_that_fails_leaves_the_file_as_it_was(self, path: Path) -> None:
+        path.write_bytes(b"before")
+        with pytest.raises(OSError, match="shorter"):
+            save(filled(path), len(OCTETS), len(OCTETS) + 1)
+        assert path.read_bytes() == b"before"
+        assert [left.name for left in path.parent.iterdir()] == ["snapshot"]
 
     def test_memory_is_given_back(self, path: Path) -> None:
         file = filled(path)
@@ -51,14 +71,14 @@ class TestFile:
     def test_what_a_crash_left_beside_it_is_in_nobodys_way(self, path: Path) -> None:
         beside = path.with_name("snapshot.tmp")
         beside.symlink_to(path.with_name("elsewhere"))
-        filled(path).save(len(OCTETS))
+        save(filled(path), len(OCTETS))
         assert path.read_bytes() == OCTETS
         assert [left.name for left in path.parent.iterdir()] == ["snapshot"]
 
     def test_a_write_that_fails_leaves_the_file_as_it_was(self, path: Path) -> None:
         path.write_bytes(b"before")
         with pytest.raises(OSError, match="shorter"):
-            filled(path).save(len(OCTETS) + 1)
+            save(filled(path), len(OCTETS) + 1)
         assert path.read_bytes() == b"before"
         assert [left.name for left in path.parent.iterdir()] == ["snapshot"]
 

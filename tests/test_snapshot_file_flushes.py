@@ -1,6 +1,5 @@
 """A snapshot that was written before a flush brings nothing back: no worker is given it, and a new one takes its place."""
 
-import asyncio
 import os
 import threading
 from pathlib import Path
@@ -9,7 +8,7 @@ import pytest
 
 from forwarder import link
 from tests.test_snapshot_file import OCTETS
-from tests.test_snapshot_file_turns import SECONDS, Play, play
+from tests.test_snapshot_file_turns import SECONDS, Play, play, slow_disk
 
 AFTER = OCTETS[:9]
 """What a snapshot after the flush holds."""
@@ -24,38 +23,53 @@ def path(tmp_path: Path) -> Path:
 
 def test_it_is_replaced_at_once(path: Path) -> None:
     async def scene(one: Play) -> None:
-        one.begin_worker()
         one.snapshots.outdate()
-        assert one.orders == [], "nothing is forgotten yet"
+        assert await one.nobody_asked(), "nothing is forgotten yet"
         one.snapshots.renew()
-        one.write(AFTER)
+        assert await one.asked() == link.Snapshot()
+        one.worker.write(AFTER)
         await one.snapshots.saved(SECONDS)
         assert one.saved() == AFTER
-        one.begin_worker()
-        await one.until(lambda: bool(one.orders))
-        assert one.take_order() == link.Restore(len(AFTER))
+        one.snapshots.reload(one.worker)
+        assert await one.asked() == one.restore(len(AFTER))
 
     play(path, scene)
 
 
 def test_no_successor_is_given_the_old_one(path: Path) -> None:
     async def scene(one: Play) -> None:
-        one.begin_worker()
         one.snapshots.outdate()
-        assert one.begin_worker().restore == 0
-        await asyncio.sleep(0.05)
-        assert one.orders == []
+        one.snapshots.reload(one.worker)
+        await one.snapshots.load()
+        assert await one.nobody_asked()
 
     play(path, scene)
 
 
-def test_nor_what_was_being_loaded(path: Path) -> None:
+def test_nor_a_generation_that_begins_after_it(path: Path) -> None:
+    """The former may have flushed what the file holds: it is not read, but replaced, or removed at the end."""
+
     async def scene(one: Play) -> None:
-        one.begin_worker()
-        one.begin_worker()
-        one.snapshots.outdate()  # the thread has read the file, and its end is not heard of yet
-        await one.until(lambda: bool(one.orders))
-        assert one.orders == [link.Snapshot()], "a new one, and not the old one back"
+        await one.snapshots.load()
+        assert await one.nobody_asked()
+        await one.write_file(AFTER)
+        assert one.saved() == AFTER
+        one.snapshots.reload(one.worker)
+        assert await one.asked() == one.restore(len(AFTER))
+
+    play(path, scene, is_outdated=True)
+
+
+def test_nor_what_was_being_loaded(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    may_go_on = slow_disk(path, monkeypatch)
+
+    async def scene(one: Play) -> None:
+        await one.snapshots.load()
+        one.snapshots.outdate()
+        may_go_on.set()
+        assert await one.nobody_asked()
+        one.snapshots.renew()
+        assert await one.asked() == link.Snapshot(), "a new one, and not the old one back"
 
     play(path, scene)
 
@@ -64,13 +78,13 @@ def test_one_that_is_being_written_is_followed_by_another(path: Path) -> None:
     """The worker had put some of what was flushed into it already."""
 
     async def scene(one: Play) -> None:
-        one.begin_worker()
-        one.snapshots.order()
+        one.snapshots.save()
+        await one.asked()
         one.snapshots.outdate()
         one.snapshots.renew()
-        one.write()
-        await one.until(lambda: bool(one.orders))
-        one.write(AFTER)
+        one.worker.write(OCTETS)
+        await one.asked()
+        one.worker.write(AFTER)
         await one.snapshots.saved(SECONDS)
         assert one.saved() == AFTER
 
@@ -83,15 +97,15 @@ def test_one_that_is_being_saved_is_followed_by_another(path: Path, monkeypatch:
     monkeypatch.setattr(os, "fsync", lambda number: (may_go_on.wait(SECONDS), fsync(number)))
 
     async def scene(one: Play) -> None:
-        one.begin_worker()
-        one.snapshots.order()
-        one.write()
+        one.snapshots.save()
+        await one.asked()
+        one.worker.write(OCTETS)
         one.snapshots.outdate()
         one.snapshots.renew()
-        assert one.orders == [], "the memory is on its way to the file"
+        assert await one.nobody_asked(), "the memory is on its way to the file"
         may_go_on.set()
-        await one.until(lambda: bool(one.orders))
-        one.write(AFTER)
+        await one.asked()
+        one.worker.write(AFTER)
         await one.snapshots.saved(SECONDS)
         assert one.saved() == AFTER
 
@@ -105,13 +119,12 @@ def test_a_disk_that_takes_nothing_is_not_asked_again_and_again(path: Path, monk
     monkeypatch.setattr(os, "sendfile", full)
 
     async def scene(one: Play) -> None:
-        one.begin_worker()
         one.snapshots.outdate()
         one.snapshots.renew()
-        one.write()
+        await one.asked()
+        one.worker.write(AFTER)
         await one.until(lambda: bool(one.said))
-        await asyncio.sleep(0.05)
-        assert one.orders == []
+        assert await one.nobody_asked()
         assert one.saved() == OCTETS
 
     play(path, scene)
@@ -122,7 +135,6 @@ def test_a_file_that_could_not_be_replaced_goes_with_the_daemon(path: Path, *, i
     """The next one would give its clients what was flushed here."""
 
     async def scene(one: Play) -> None:
-        one.begin_worker()
         if is_flushed:
             one.snapshots.outdate()
         await one.snapshots.saved(SECONDS)

@@ -13,12 +13,15 @@ import pytest
 from forwarder import link
 from forwarder.cache.answers import AnswerCache
 from forwarder.cache.snapshot import SLICE_RECORDS
-from forwarder.snapshotting import Snapshots, moment_of
+from forwarder.snapshotting import Share, Snapshots, moment_of
 from tests.test_cache_snapshot import LIMITS, NOW, ROOMY, ROOT_ALONE, key_of, positive
 
 SECONDS = 20
 SLICES = 8
 MANY = SLICES * SLICE_RECORDS
+ALONE = Share(0, 1)
+ORDER = 7
+"""What the report of a restored snapshot is numbered with; that of a written one has the number after it."""
 
 
 class Half:
@@ -27,7 +30,8 @@ class Half:
     made: ClassVar[list["Half"]] = []
     """To be closed."""
 
-    def __init__(self, memory: int, count: int = 0) -> None:
+    def __init__(self, memory: int, count: int = 0, share: Share = ALONE) -> None:
+        self._memory = memory
         self.answers = AnswerCache(ROOMY)
         self.now = NOW
         for number in range(count):
@@ -36,7 +40,7 @@ class Half:
         for end in (self.supervisor, self.link):
             end.setblocking(False)
         Half.made.append(self)
-        self.snapshots = Snapshots(memory, self.answers, ROOT_ALONE, lambda: self.now, self.was_read)
+        self.snapshots = Snapshots(memory, self.answers, ROOT_ALONE, share, lambda: self.now, self.was_read)
         self.times_read = 0
 
     def was_read(self) -> None:
@@ -49,16 +53,28 @@ class Half:
 
     async def write(self) -> int:
         """Octets of the snapshot."""
-        self.snapshots.write(self.link)
+        self.order_writing()
         report = await self.report()
         assert isinstance(report, link.SnapshotWritten)
-        assert report.problem == ""
+        assert (report.number, report.problem) == (ORDER + 1, "")
         return report.size
 
-    async def read(self, size: int, seconds: float = 0.0) -> link.Report:
-        self.snapshots.begin_reading(size, seconds)
-        self.snapshots.go_on_reading(self.link)
+    def order_writing(self) -> None:
+        self.snapshots.write(link.Snapshot(ORDER + 1), self.link)
+
+    def order_reading(self, *sizes: int, seconds: float = 0.0) -> None:
+        """Of so many octets of the memory, from its beginning."""
+        parts = [link.Part(self._memory, size) for size in sizes]
+        self.snapshots.read(link.Restore(parts, ORDER), seconds, self.link)
+
+    async def read(self, *sizes: int, seconds: float = 0.0) -> link.Report:
+        self.order_reading(*sizes, seconds=seconds)
         return await self.report()
+
+
+def known_again(answers: int, problem: str = "") -> link.SnapshotRead:
+    """The report of that."""
+    return link.SnapshotRead(ORDER, answers, problem)
 
 
 def play(scene: Callable[[int], Awaitable[None]]) -> None:
@@ -84,7 +100,7 @@ def test_what_one_worker_wrote_another_reads(seconds: float) -> None:
         size = await Half(memory, MANY).write()
         assert os.fstat(memory).st_size == size
         successor = Half(memory)
-        assert await successor.read(size, seconds) == link.SnapshotRead(MANY, "")
+        assert await successor.read(size, seconds=seconds) == known_again(MANY)
         assert successor.times_read == 1
         assert [answer.key for answer in successor.answers.kept()] == [key_of(f"n{number}.test.") for number in range(MANY)]
         assert successor.answers.fresh(key_of("n0.test."), NOW + 290) is not None
@@ -119,7 +135,7 @@ def test_before_the_doors_open_it_reads_as_long_as_it_may() -> None:
         size = await Half(memory, MANY).write()
         for seconds, known in ((0.0, 0), (100.0, MANY)):
             one = Half(memory)
-            one.snapshots.begin_reading(size, seconds)
+            one.order_reading(size, seconds=seconds)
             assert len(one.answers) == known, "the first slice looks at the checksum"
 
     play(scene)
@@ -130,8 +146,7 @@ def test_who_must_not_be_overtaken_waits_until_all_is_put_back() -> None:
         size = await Half(memory, MANY).write()
         one = Half(memory)
         await one.snapshots.settle_reading()
-        one.snapshots.begin_reading(size, 0.0)
-        one.snapshots.go_on_reading(one.link)
+        one.order_reading(size)
         await one.snapshots.settle_reading()
         assert len(one.answers) == MANY
 
@@ -142,10 +157,9 @@ def test_what_was_learnt_while_reading_stays() -> None:
     async def scene(memory: int) -> None:
         size = await Half(memory, MANY).write()
         one = Half(memory)
-        one.snapshots.begin_reading(size, 0.0)
+        one.order_reading(size)
         one.answers.put(key_of("n5.test."), positive("n5.test.", 77), LIMITS, NOW)
-        one.snapshots.go_on_reading(one.link)
-        assert await one.report() == link.SnapshotRead(MANY - 1, "")
+        assert await one.report() == known_again(MANY - 1)
         known = one.answers.fresh(key_of("n5.test."), NOW)
         assert known is not None
         assert known.response.least_ttl == 77
@@ -159,10 +173,9 @@ def test_writing_waits_for_reading() -> None:
     async def scene(memory: int) -> None:
         size = await Half(memory, MANY).write()
         one = Half(memory)
-        one.snapshots.begin_reading(size, 0.0)
-        one.snapshots.go_on_reading(one.link)
-        one.snapshots.write(one.link)
-        assert await one.report() == link.SnapshotRead(MANY, "")
+        one.order_reading(size)
+        one.order_writing()
+        assert await one.report() == known_again(MANY)
         report = await one.report()
         assert isinstance(report, link.SnapshotWritten)
         assert report.size == size
@@ -173,7 +186,7 @@ def test_writing_waits_for_reading() -> None:
 def test_whoever_leaves_ends_writing_first() -> None:
     async def scene(memory: int) -> None:
         one = Half(memory, MANY)
-        one.snapshots.write(one.link)
+        one.order_writing()
         await one.snapshots.settle()
         assert isinstance(link.read_report(one.supervisor.recv(65536)), link.SnapshotWritten)
         await one.snapshots.settle()
@@ -185,8 +198,7 @@ def test_whoever_leaves_does_not_end_reading() -> None:
     async def scene(memory: int) -> None:
         size = await Half(memory, MANY).write()
         one = Half(memory)
-        one.snapshots.begin_reading(size, 0.0)
-        one.snapshots.go_on_reading(one.link)
+        one.order_reading(size)
         await one.snapshots.settle()
         assert len(one.answers) < MANY
 
@@ -201,7 +213,7 @@ def test_what_is_wrong_is_reported_and_nothing_read(place: int, problem: str) ->
         octet = os.pread(memory, 1, place_in_memory)[0]
         os.pwrite(memory, bytes((octet ^ 0x10,)), place_in_memory)
         one = Half(memory)
-        assert await one.read(size, 100.0) == link.SnapshotRead(0, problem)
+        assert await one.read(size, seconds=100.0) == known_again(0, problem)
         assert len(one.answers) == 0
         await one.write()  # and it goes on as if nothing had been there
 
@@ -224,8 +236,8 @@ def test_a_host_without_memory_is_reported() -> None:
     async def scene(memory: int) -> None:
         read_only = os.open(f"/proc/self/fd/{memory}", os.O_RDONLY)
         one = Half(read_only, 1)
-        one.snapshots.write(one.link)
-        assert await one.report() == link.SnapshotWritten(0, "the memory for it: Bad file descriptor")
+        one.order_writing()
+        assert await one.report() == link.SnapshotWritten(ORDER + 1, 0, "the memory for it: Bad file descriptor")
         os.close(read_only)
 
     play(scene)
@@ -235,7 +247,7 @@ def test_a_supervisor_that_is_gone_is_no_error() -> None:
     async def scene(memory: int) -> None:
         one = Half(memory, 1)
         one.supervisor.close()
-        one.snapshots.write(one.link)
+        one.order_writing()
         await one.snapshots.settle()
 
     play(scene)

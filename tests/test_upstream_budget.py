@@ -76,6 +76,28 @@ def test_what_was_earned_until_then_counts() -> None:
     assert taken(budget, NOW) == 1
 
 
+@pytest.mark.parametrize("workers", [1, 2, 4, 64])
+def test_the_parts_of_all_workers_are_what_one_had(workers: int) -> None:
+    budgets = [Budget(NOW, 1 / workers) for _ in range(workers)]
+    assert sum(taken(budget, NOW) for budget in budgets) == BURST
+    later = NOW + 10
+    assert sum(taken(budget, later) for budget in budgets) == pytest.approx(10 * LEAST_RATE, abs=workers)
+    assert sum(taken(budget, NOW + 10_000) for budget in budgets) == BURST
+
+
+@pytest.mark.parametrize("workers", [2, 4])
+def test_first_queries_earn_the_same_whichever_worker_sends_them(workers: int) -> None:
+    budgets = [Budget(NOW, 1 / workers) for _ in range(workers)]
+    for budget in budgets:
+        taken(budget, NOW)
+        budget.firsts += 600 // workers
+    assert sum(taken(budget, NOW) for budget in budgets) == 60
+
+
+def test_a_part_however_small_is_worth_one_token() -> None:
+    assert taken(Budget(NOW, 1 / 1024), NOW) == 1
+
+
 @given(st.lists(st.tuples(st.floats(0, 0.5), st.integers(0, 300), st.integers(0, 40)), max_size=60))
 def test_never_more_than_a_burst_and_what_was_earned(moves: list[tuple[float, int, int]]) -> None:
     budget, now, firsts, granted = Budget(NOW), NOW, 0, 0

@@ -17,21 +17,13 @@ import pytest
 from forwarder import config, link
 from forwarder.observe import counters
 from tests.lab.behaviours import (
-    addresses,
     answer,
     by_transport,
-    close_mid_message,
-    garbage,
     late,
-    nxdomain,
-    refusal,
     silent,
-    sized,
     truncate,
-    truncated_records,
-    wrong_id,
 )
-from tests.lab.clients import HANG, Address, TcpClient, UdpClient, ask, ask_tcp, extended_errors, framed, query, rdatas
+from tests.lab.clients import HANG, Address, TcpClient, UdpClient, ask, ask_tcp, extended_errors, query, rdatas
 from tests.lab.kitchen import counted
 from tests.lab.needs import needs_address
 from tests.lab.ports import bound_pair
@@ -61,12 +53,14 @@ print(len(found), *found[:50], sep="\\n")
 
 
 class Place:
-    """What outlives a worker: bound sockets and counters."""
+    """What outlives a worker: bound sockets, counters and the memory for a snapshot."""
 
     def __init__(self, host: str, open_until_end: ExitStack) -> None:
         self.udp, self.tcp = map(open_until_end.enter_context, bound_pair(host))
         self.memory = os.memfd_create("counters")
-        open_until_end.callback(os.close, self.memory)
+        self.snapshot = os.memfd_create("snapshot")
+        for descriptor in (self.memory, self.snapshot):
+            open_until_end.callback(os.close, descriptor)
         os.ftruncate(self.memory, counters.SIZE * 8)
         self.server: Address = (host, self.udp.getsockname()[1])
         self.counts = counters.mapped(self.memory)
@@ -85,7 +79,7 @@ class Bench:
         with theirs:
             self.process = subprocess.Popen(
                 [*program, str(theirs.fileno())],
-                pass_fds=(theirs.fileno(), place.udp.fileno(), place.tcp.fileno(), place.memory),
+                pass_fds=(theirs.fileno(), place.udp.fileno(), place.tcp.fileno(), place.memory, place.snapshot),
                 cwd=PROJECT,
                 stdout=subprocess.PIPE,
                 stderr=subprocess.PIPE,
@@ -103,8 +97,9 @@ class Bench:
         """The first order, for these zones."""
         settings = config.Config(zones=tuple(zones), **sections)
         upstreams = link.Upstreams([link.ZoneUpstreams(zone.zone, list(zone.upstreams)) for zone in zones])
-        udp, tcp, memory = [self._place.udp.fileno()], [self._place.tcp.fileno()], self._place.memory
-        return link.Begin(config.to_json(settings), udp, tcp, memory, pinned or link.Pinned([]), upstreams)
+        place, told = self._place, pinned or link.Pinned([])
+        udp, tcp = [place.udp.fileno()], [place.tcp.fileno()]
+        return link.Begin(config.to_json(settings), udp, tcp, place.memory, told, upstreams, snapshot=place.snapshot)
 
     def tell(self, order: link.Order) -> None:
         self.ours.send(link.written(order))
@@ -112,9 +107,12 @@ class Bench:
     def serve(self, begin: link.Begin) -> None:
         """Have it serve, and wait until it does."""
         self.tell(begin)
+        self.tell(link.Open())
         data = self.ours.recv(link.MAX_MESSAGE_SIZE)
         assert data, self.process.communicate()[1]
-        assert link.read_report(data) == link.Serving(self.process.pid)
+        report = link.read_report(data)
+        assert isinstance(report, link.Serving)
+        assert report.pid == self.process.pid
 
     def left(self) -> int:
         """Its exit status, when it has left by itself."""
@@ -355,45 +353,3 @@ def test_the_configured_clients_alone_are_answered() -> None:
         until(lambda: at.counts[counters.REFUSED_CLIENTS] == 2)
         assert client.receive(seconds=0.01) is None
         assert not upstream.received
-
-
-def settled(at: Bench, messages: Sequence[bytes]) -> None:
-    """Ask all this over UDP, a hundred at a time, each hundred when all before it came to something."""
-
-    def outcomes() -> int:
-        return sum(counted(at.counts).values()) + at.counts[counters.DEADLINE_MISSED]
-
-    with UdpClient(at.server) as client:
-        for first in range(0, len(messages), 100):
-            expected = outcomes() + len(messages[first : first + 100])
-            for message in messages[first : first + 100]:
-                client.send(message)
-            until(lambda: outcomes() == expected)  # noqa: B023 - called before the next round changes it
-
-
-def test_it_leaves_no_garbage_that_only_a_collector_finds() -> None:
-    one = answer("@ 60 IN A 192.0.2.1")
-    quick = {"one": one, "large": sized(answer(*addresses(100))), "no": nxdomain("test."), "failed": refusal("SERVFAIL")}
-    slow = {"forged": wrong_id(one), "garbage": garbage, "cut": truncated_records(one), "silent": silent}
-    slow["closing"] = by_transport(udp=silent, tcp=close_mid_message(one))
-    with ScriptedUpstream() as upstream, bench(program=(sys.executable, "-c", WATCHED)) as at:
-        for kind, behaviour in (quick | slow).items():
-            upstream.on(f"*.{kind}.udp.", behaviour)
-            upstream.on(f"*.{kind}.tcp.", behaviour)
-        zones = [zone_for(upstream), zone_for(upstream, zone="tcp", transport="tcp")]
-        at.serve(at.begin(zones, sections={"answering": config.AnsweringSettings(deadline=0.1)}))
-        kinds = [(kind, zone, 250 if kind in quick else 100) for kind in quick | slow for zone in ("udp", "tcp")]
-        names = [f"n{number % 250}.{kind}.{zone}." for kind, zone, count in kinds for number in range(count)]
-        messages = [query(name, payload=1232).to_wire() for name in names]
-        settled(at, messages)
-        odd = [b"\1\2\x28" + messages[0][3:], messages[0][:20], messages[0][:-1], query("a.test.", "ANY").to_wire()]
-        settled(at, odd * 100)
-        for number in range(100):
-            with TcpClient(at.server) as client:
-                client.send_octets(b"".join(map(framed, messages[number : number + 5])))
-                if number % 3:
-                    assert client.receive_octets()
-        at.tell(link.Drain())
-        found, _ = at.process.communicate(timeout=HANG)
-        until(lambda: upstream.open_connections == 0)
-    assert found == "0\n"

@@ -13,7 +13,7 @@ from forwarder.worker import Worker
 from tests.lab.behaviours import answer, late
 from tests.lab.clients import UdpClient, ask, ask_tcp, query, rdatas
 from tests.test_cache_snapshot import NOW
-from tests.test_snapshotting import MANY, Half, play
+from tests.test_snapshotting import MANY, ORDER, Half, known_again, play
 from tests.test_worker import Bench, serving
 
 OLD = answer("@ 300 IN A 192.0.2.1")
@@ -22,7 +22,7 @@ NEW = answer("@ 300 IN A 192.0.2.2")
 
 def flushed(at: Bench, name: str, *, below: bool = False) -> int:
     """Tell it, and wait for the report; how many entries went."""
-    at.tell(link.Flush(5, name_from_text(name), below))
+    at.tell(link.Flush(name_from_text(name), below, 5))
     report = link.read_report(at.ours.recv(link.MAX_MESSAGE_SIZE))
     assert isinstance(report, link.Flushed)
     assert report.number == 5
@@ -69,10 +69,9 @@ def test_what_is_being_put_back_from_a_snapshot_is_forgotten_too() -> None:
         )
         worker = Worker(asyncio.get_running_loop(), begin, lambda: NOW)
         half = Half(memory)
-        worker.snapshots.begin_reading(size, 0.0)
-        worker.snapshots.go_on_reading(half.link)
-        worker.flush(link.Flush(1, ROOT, True), half.link)
-        assert await half.report() == link.SnapshotRead(MANY, "")
+        worker.snapshots.read(link.Restore([link.Part(memory, size)], ORDER), 0.0, half.link)
+        worker.flush(link.Flush(ROOT, True, 1), half.link)
+        assert await half.report() == known_again(MANY)
         assert await half.report() == link.Flushed(1, MANY)
         os.close(descriptor)
 

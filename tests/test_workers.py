@@ -1,150 +1,15 @@
 """Keeping a worker: told what it needs, started again when it dies, left alone when it was asked to end."""
 
 import asyncio
-import contextlib
 import os
 import signal
-import socket
 import sys
-from collections.abc import AsyncIterator, Awaitable, Callable
-from dataclasses import dataclass
 
 import pytest
 
 from forwarder import link, workers
 from forwarder.observe import counters
-
-STAND_IN = """
-import os, select, socket, sys
-from forwarder import link
-from forwarder.observe import counters
-
-supervisor = socket.socket(fileno=int(sys.argv[-1]))
-begin = link.read_order(supervisor.recv(link.MAX_MESSAGE_SIZE))
-slots = counters.mapped(begin.counters)
-doors = [socket.socket(fileno=number) for number in begin.udp]
-pinned, patient = begin.pinned, False
-supervisor.send(link.written(link.Serving(os.getpid())))
-while True:
-    for ready in select.select([supervisor, *doors], [], [])[0]:
-        if ready is supervisor:
-            data = supervisor.recv(link.MAX_MESSAGE_SIZE)
-            order = link.read_order(data) if data else None
-            if isinstance(order, link.Pinned):
-                pinned = order
-            elif isinstance(order, link.Upstreams):
-                for row in order.row_numbers().values():
-                    slots[counters.upstream_row(row) + counters.MISMATCHED_IN_ROW] += 1
-            elif not (patient and isinstance(order, link.Drain)):
-                if isinstance(order, link.Drain):
-                    supervisor.send(link.written(link.SnapshotRead(1, "")))
-                    supervisor.send(link.written(link.SnapshotWritten(2, "")))
-                sys.exit(0)
-        else:
-            said, client = ready.recvfrom(512)
-            slots[counters.COALESCED] += 1
-            if said == b"die":
-                os._exit(3)
-            patient = patient or said == b"ignore drain"
-            ready.sendto(b"%d %d" % (os.getpid(), len(pinned.records)), client)
-"""
-"""A worker that answers any datagram with its pid and how many records are pinned, marks the row of each upstream it is told
-of later, and dies when told."""
-PROGRAM = (sys.executable, "-c", STAND_IN)
-SECONDS = 20
-"""Until a test that waits for a worker gives up, on a machine that is busy otherwise."""
-
-
-@dataclass
-class Bench:
-    """A worker with all it needs, and what it said."""
-
-    worker: workers.Worker
-    door: socket.socket
-    slots: memoryview
-    said: list[str]
-    reports: list[link.Beside]
-    served: int = 0
-    gave_up: bool = False
-
-    async def until(self, true: Callable[[], bool]) -> None:
-        """Wait for something the worker brings about."""
-        async with asyncio.timeout(SECONDS):
-            while not true():  # noqa: ASYNC110 - what changes is another process: there is nothing to await
-                await asyncio.sleep(0.005)
-
-    async def serving(self, times: int) -> None:
-        await self.until(lambda: self.served == times)
-
-    async def ask(self, text: bytes = b"?") -> tuple[int, int]:
-        """The worker's pid and its number of pinned records."""
-        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as client:
-            client.setblocking(False)
-            client.connect(self.door.getsockname())
-            client.send(text)
-            async with asyncio.timeout(SECONDS):
-                pid, records = (await asyncio.get_running_loop().sock_recv(client, 512)).split()
-        return int(pid), int(records)
-
-    def tell(self, text: bytes) -> None:
-        """Something it does not answer."""
-        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as client:
-            client.sendto(text, self.door.getsockname())
-
-
-@contextlib.asynccontextmanager
-async def bench(*program: str) -> AsyncIterator[Bench]:
-    descriptor = os.memfd_create("test")
-    os.ftruncate(descriptor, counters.SIZE * 8)
-    slots = counters.mapped(descriptor)
-    door = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
-    door.bind(("127.0.0.1", 0))
-    made: list[Bench] = []
-    said: list[str] = []
-    begin = link.Begin(
-        config=b"{}", udp=[door.fileno()], tcp=[], counters=descriptor, pinned=link.Pinned([]), upstreams=link.Upstreams([])
-    )
-
-    def on_serving() -> None:
-        made[0].served += 1
-
-    def on_report(report: link.Beside) -> None:
-        made[0].reports.append(report)
-
-    def on_giving_up() -> None:
-        made[0].gave_up = True
-
-    surroundings = workers.Surroundings(
-        program=program or PROGRAM,
-        descriptors=(door.fileno(), descriptor),
-        slots=slots,
-        begin=lambda: begin,
-        say=said.append,
-        on_serving=on_serving,
-        on_report=on_report,
-        on_giving_up=on_giving_up,
-    )
-    made.append(Bench(workers.Worker(0, surroundings), door, slots, said, []))
-    made[0].worker.start()
-    try:
-        yield made[0]
-    finally:
-        made[0].worker.drain()
-        made[0].worker.kill()
-        async with asyncio.timeout(SECONDS):
-            await made[0].worker.gone.wait()
-        door.close()
-        os.close(descriptor)
-
-
-def run(test: Callable[[Bench], Awaitable[None]], *program: str) -> None:
-    """One test with one worker, in a loop of its own."""
-
-    async def inside() -> None:
-        async with bench(*program) as with_worker:
-            await test(with_worker)
-
-    asyncio.run(inside())
+from tests.lab.kept import SECONDS, STAND_IN, Bench, run
 
 
 class TestBackOff:
@@ -168,12 +33,13 @@ class TestBackOff:
         assert [back_off.delay_after(0.1) for _ in range(2)] == [0.0, 0.1]
 
 
-def test_it_serves_on_the_inherited_socket_and_counts_in_the_shared_map() -> None:
+def test_it_serves_on_the_inherited_socket_and_counts_in_a_map_of_its_own() -> None:
     async def test(one: Bench) -> None:
         await one.serving(1)
         assert one.worker.serving
         assert await one.ask() == (one.worker.pid, 0)
-        assert one.slots[counters.COALESCED] == 1
+        assert one.counted(counters.COALESCED) == 1
+        assert counters.mapped(one.worker.counters)[counters.COALESCED] == 1
         assert one.said == []
 
     run(test)
@@ -190,7 +56,8 @@ def test_a_dead_worker_has_a_successor_that_answers_what_waited() -> None:
         assert one.worker.pid == second
         assert one.worker.restarts == 1
         assert one.said == [f"worker 0 (pid {first}) ended unasked, exit status 3; starting another one at once"]
-        assert one.slots[counters.COALESCED] == 2  # counts outlive whoever counted
+        assert counters.mapped(one.worker.counters)[counters.COALESCED] == 1
+        assert one.counted(counters.COALESCED) == 2  # counts outlive whoever counted
 
     run(test)
 
@@ -199,8 +66,7 @@ def test_the_second_quick_death_waits_and_a_signal_is_named() -> None:
     async def test(one: Bench) -> None:
         for times in (1, 2):
             await one.serving(times)
-            assert one.worker.pid is not None
-            os.kill(one.worker.pid, signal.SIGKILL)
+            one.signal(signal.SIGKILL)
         await one.serving(3)
         assert one.said[0].endswith("signal 9 (SIGKILL); starting another one at once")
         assert one.said[1].endswith("signal 9 (SIGKILL); starting another one in 0.1 s")
@@ -220,12 +86,17 @@ def test_gauges_of_a_dead_worker_are_set_back_and_totals_are_not() -> None:
             counters.IN_PROGRESS,
         )
         totals = (counters.DEADLINE_MISSED, counters.upstream_row(0) + counters.QUERIES_IN_ROW)
+        slots = counters.mapped(one.worker.counters)
         for slot in (*gauges, *totals):
-            one.slots[slot] = 7
+            slots[slot] = 7
+        assert [one.counted(slot) for slot in (*gauges, *totals)] == [7] * 7
         one.tell(b"die")
         await one.serving(2)
-        assert [one.slots[slot] for slot in gauges] == [0] * len(gauges)
-        assert [one.slots[slot] for slot in totals] == [7, 7]
+        assert [one.counted(slot) for slot in gauges] == [0] * len(gauges)
+        assert [one.counted(slot) for slot in totals] == [7, 7]
+        one.worker.drain()
+        await one.worker.gone.wait()
+        assert [one.counted(slot) for slot in totals] == [7, 7], "and when nobody counts any more"
 
     run(test)
 
@@ -245,11 +116,9 @@ def test_it_hears_what_it_is_told_later() -> None:
 def test_a_worker_that_does_not_read_is_told_later() -> None:
     async def test(one: Bench) -> None:
         await one.serving(1)
-        assert one.worker.pid is not None
-        os.kill(one.worker.pid, signal.SIGSTOP)
-        large = link.Pinned([link.PinnedRecords(name=b"\x01a\x00", qtype=16, ttl=30, rdatas=[bytes(100_000)])])
-        assert False in [one.worker.tell(large) for _ in range(200)]
-        os.kill(one.worker.pid, signal.SIGCONT)
+        one.signal(signal.SIGSTOP)
+        one.fill_link()
+        one.signal(signal.SIGCONT)
         await one.until(lambda: one.worker.tell(link.Pinned([])))
 
     run(test)
@@ -260,7 +129,9 @@ def test_drained_it_leaves_and_has_no_successor() -> None:
         await one.serving(1)
         pid = one.worker.pid
         assert pid is not None
+        written = one.worker.ask(link.Snapshot())
         one.worker.drain()
+        assert one.worker.state == "draining"
         os.waitid(os.P_PID, pid, os.WEXITED | os.WNOWAIT)  # noqa: ASYNC222 - so that its end and its words are found at once
         async with asyncio.timeout(SECONDS):
             await one.worker.gone.wait()
@@ -268,7 +139,8 @@ def test_drained_it_leaves_and_has_no_successor() -> None:
         assert not one.worker.serving
         assert one.worker.restarts == 0
         assert one.said == []
-        assert one.reports == [link.SnapshotRead(1, ""), link.SnapshotWritten(2, "")], "its last words were heard"
+        assert written.result() == link.SnapshotWritten(1, 9, ""), "its last words were heard"
+        assert (one.worker.state, one.worker.last_end) == ("ended", "")
 
     run(test)
 
@@ -306,6 +178,52 @@ def test_a_program_that_is_not_there_is_given_up() -> None:
     run(test, "/nonexistent/program")
 
 
+def test_what_state_it_is_in_and_how_the_one_before_ended(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def test(one: Bench) -> None:
+        assert (one.worker.state, one.worker.last_end) == ("starting", "")
+        await one.serving(1)
+        assert (one.worker.state, one.worker.last_end) == ("serving", "")
+        one.tell(b"die")
+        await one.serving(2)
+        assert (one.worker.state, one.worker.last_end) == ("serving", "exit status 3")
+        monkeypatch.setattr(workers, "FIRST_DELAY_SECONDS", 1000.0)
+        monkeypatch.setattr(workers, "MAX_DELAY_SECONDS", 1000.0)
+        monkeypatch.setattr(workers, "QUICK_DEATH_SECONDS", 1000.0)
+        one.signal(signal.SIGKILL)
+        await one.until(lambda: one.worker.pid is None)
+        assert (one.worker.state, one.worker.last_end) == ("waits to be started again", "signal 9 (SIGKILL)")
+        one.worker.drain()
+        assert one.worker.gone.is_set()
+        assert one.worker.state == "ended"
+
+    run(test)
+
+
+def test_its_doors_stay_closed_until_they_are_opened() -> None:
+    async def test(one: Bench) -> None:
+        one.worker.tell(link.Pinned([]))
+        asked = asyncio.create_task(one.ask())
+        await asyncio.sleep(0.1)
+        assert (one.worker.state, one.served, asked.done()) == ("starting", 0, False)
+        one.worker.open()
+        assert await asked == (one.worker.pid, 0)
+        await one.serving(1)
+
+    run(test, is_opened=False)
+
+
+def test_one_that_dies_before_it_was_opened_has_a_successor_that_waits_too() -> None:
+    async def test(one: Bench) -> None:
+        first = one.signal(signal.SIGKILL)
+        await one.until(lambda: one.worker.pid not in {None, first})
+        assert one.worker.state == "starting"
+        one.worker.open()
+        await one.serving(1)
+        assert (await one.ask())[0] == one.worker.pid
+
+    run(test, is_opened=False)
+
+
 def test_one_that_leaves_well_but_unasked_has_a_successor_too() -> None:
     async def test(one: Bench) -> None:
         await one.serving(1)
@@ -316,12 +234,15 @@ def test_one_that_leaves_well_but_unasked_has_a_successor_too() -> None:
     run(test)
 
 
-def test_what_a_worker_could_not_give_up_is_said_once() -> None:
+def test_what_a_worker_could_not_give_up_is_true_of_others_too() -> None:
+    """And said among what is said once, however many workers say it."""
+
     async def test(one: Bench) -> None:
         await one.serving(1)
-        os.kill(one.worker.pid or 0, signal.SIGKILL)
+        one.signal(signal.SIGKILL)
         await one.serving(2)
-        assert one.said.count("there is no fence") == 1
+        assert one.said_once == ["there is no fence"] * 2
+        assert "there is no fence" not in one.said
 
     program = STAND_IN.replace("Serving(os.getpid())", "Serving(os.getpid(), 'there is no fence')")
     run(test, sys.executable, "-c", program)

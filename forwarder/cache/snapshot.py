@@ -225,7 +225,7 @@ class Restoring:
     def _restore_one(self, key: bytes, place: int, message: bytes, age: float) -> None:
         """Raises WireError when this is no question, or not a response to it."""
         name = key[:-KEY_BEYOND_NAME]
-        if name[-1:] != ROOT or not self._is_ours(name):
+        if name[-1:] != ROOT or len(name) > MAX_NAME or not self._is_ours(name):
             return
         response = response_in(message, key)
         if zone_place(name, self._zones) != place:

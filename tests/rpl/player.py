@@ -76,7 +76,7 @@ class Player:
         memory = os.memfd_create("counters")
         os.ftruncate(memory, counters.SIZE * 8)
         slots = counters.mapped(memory)
-        self._metrics = Collector(slots, lambda: Figures(0, 0, dict.fromkeys(self._told.names(), True)))
+        self._metrics = Collector(lambda: slots, lambda: Figures(0, 0, dict.fromkeys(self._told.names(), True)))
         udp, tcp = bound_pair()
         server = udp.getsockname()
         records = pinned(self._config.hosts.records, self._config.hosts.files)
