@@ -1,155 +1,37 @@
 """The parent as a process: what it prints, what it survives, how it ends; with a stand-in for the worker."""
 
-import contextlib
-import http.client
 import json
 import os
 import re
-import select
 import signal
 import socket
-import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import msgspec
 import pytest
 
 from forwarder import config as settings
-from forwarder import supervisor, workers
-from forwarder.config import Config, Hosts, Listen, ObserveSettings, Zone
+from forwarder import supervisor
 from forwarder.control import asking, protocol
 from forwarder.errors import ControlError, ListenError
 from forwarder.succession import Source
 from tests.lab import stand_in
-from tests.lab.clients import Address
 from tests.lab.ports import free_port
-
-START = """
-import pathlib, sys
-from forwarder import config, succession, supervisor, workers
-from forwarder.observe import pages
-async def broken(*_):
-    raise RuntimeError("a defect")
-if sys.argv[1] == "broken pages":
-    pages.serve = broken
-elif sys.argv[1] == "short link":
-    workers.link_capacity = lambda: 100
-file = pathlib.Path(sys.argv[2])
-read = lambda: config.from_json(file.read_bytes())
-sys.exit(supervisor.run(read(), succession.Source(read, sys.argv[2]), program=sys.argv[3:]))
-"""
-SECONDS = 20
-NEVER_SERVES = (sys.executable, "-c", "import time; time.sleep(100)")
-
-
-def eventually(true: Callable[[], bool]) -> None:
-    """Wait for what another process brings about."""
-    until = time.monotonic() + SECONDS
-    while not true():
-        assert time.monotonic() < until, "not within 20 s"
-        time.sleep(0.01)
-
-
-def listening(address: str) -> bool:
-    try:
-        socket.create_connection(settings.split_address(address), timeout=SECONDS).close()
-    except ConnectionRefusedError:
-        return False
-    return True
-
-
-def configured(*, files: tuple[str, ...] = (), upstreams: tuple[str, ...] = ("192.0.2.1:53",)) -> Config:
-    return Config(
-        zones=(Zone(zone=".", upstreams=upstreams),),
-        listen=Listen(addresses=(f"127.0.0.1:{free_port()}",)),
-        hosts=Hosts(records={"hello.test": ("192.0.2.7",)}, files=files),
-        observe=ObserveSettings(http=f"127.0.0.1:{free_port()}"),
-    )
-
-
-class Running:
-    """A supervisor that runs, seen from outside."""
-
-    def __init__(self, config: Config, directory: Path, process: subprocess.Popen[bytes]) -> None:
-        self.config = config
-        self.process = process
-        self._directory = directory
-
-    @property
-    def stdout(self) -> str:
-        return (self._directory / "stdout").read_text()
-
-    @property
-    def stderr(self) -> str:
-        return (self._directory / "stderr").read_text()
-
-    @property
-    def control(self) -> str:
-        return str(self._directory / "control.sock")
-
-    @property
-    def server(self) -> Address:
-        return settings.split_address(self.config.listen.addresses[0])
-
-    def ask(self, text: bytes = b"?") -> tuple[int, int]:
-        """The stand-in's pid and its number of pinned records."""
-        told = stand_in.ask(self.server, text)
-        return told.pid, told.records
-
-    def tell(self, text: bytes) -> None:
-        stand_in.tell(self.server, text)
-
-    def reload(self, config: Config, *, says: str = "configuration reloaded") -> None:
-        """Another configuration in the same file, with the same control socket; SIGHUP, and wait for what it says."""
-        written(self._directory, config)
-        lines = self.stderr.count(says)
-        self.process.send_signal(signal.SIGHUP)
-        eventually(lambda: self.stderr.count(says) > lines)
-
-    def health(self) -> Any:  # noqa: ANN401 - JSON
-        return json.loads(self.page("/health")[1])
-
-    def page(self, path: str) -> tuple[int, str]:
-        connection = http.client.HTTPConnection(*settings.split_address(self.config.observe.http), timeout=SECONDS)
-        try:
-            connection.request("GET", path)
-            response = connection.getresponse()
-            return response.status, response.read().decode()
-        finally:
-            connection.close()
-
-    def end(self, number: int = signal.SIGTERM) -> int:
-        self.process.send_signal(number)
-        return self.process.wait(SECONDS)
-
-
-def written(directory: Path, config: Config) -> Path:
-    """The file with this configuration, its control socket in the same directory."""
-    observe = msgspec.structs.replace(config.observe, control=str(directory / "control.sock"))
-    fresh, file = directory / "config.json.fresh", directory / "config.json"
-    fresh.write_bytes(settings.to_json(msgspec.structs.replace(config, observe=observe)))
-    return fresh.replace(file)
-
-
-@contextlib.contextmanager
-def running(
-    config: Config, directory: Path, program: Sequence[str] = stand_in.PROGRAM, *, mode: str = "", stdout: int | None = None
-) -> Iterator[Running]:
-    file = written(directory, config)
-    with (directory / "stdout").open("wb") as out, (directory / "stderr").open("wb") as err:
-        command = [sys.executable, "-c", START, mode, str(file), *program]
-        given = out if stdout is None else stdout
-        process = subprocess.Popen(command, stdout=given, stderr=err, env=workers.environment())
-    try:
-        eventually(lambda: listening(config.observe.http) or process.poll() is not None)
-        yield Running(config, directory, process)
-    finally:
-        process.kill()
-        process.wait()
+from tests.lab.supervised import (
+    NEVER_SERVES,
+    SECONDS,
+    Running,
+    changed,
+    children,
+    configured,
+    eventually,
+    has_ended,
+    running,
+    written,
+)
 
 
 @pytest.fixture
@@ -157,27 +39,6 @@ def daemon(tmp_path: Path) -> Iterator[Running]:
     with running(configured(), tmp_path) as started:
         eventually(lambda: "serving" in started.stdout)
         yield started
-
-
-def changed(config: Config, **settings: float) -> Config:
-    """With other settings under `answering`."""
-    return msgspec.structs.replace(config, answering=msgspec.structs.replace(config.answering, **settings))
-
-
-def children(pid: int) -> list[int]:
-    return [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
-
-
-def has_ended(pid: int) -> bool:
-    """Whether a process is gone, whoever its parent is."""
-    try:
-        descriptor = os.pidfd_open(pid)
-    except ProcessLookupError:
-        return True
-    try:
-        return bool(select.select([descriptor], [], [], SECONDS)[0])
-    finally:
-        os.close(descriptor)
 
 
 class TestServing:
@@ -294,7 +155,7 @@ class TestEnding:
     def test_a_second_signal_does_not_wait(self, daemon: Running) -> None:
         pid, _ = daemon.ask(b"ignore drain")
         daemon.process.send_signal(signal.SIGTERM)
-        eventually(lambda: not listening(daemon.config.observe.http))  # the first one has arrived
+        eventually(lambda: not Path(daemon.control).exists())  # the first one has arrived
         assert daemon.end() == 0
         assert has_ended(pid)
         assert daemon.stderr == ""
@@ -327,12 +188,16 @@ class TestReload:
         assert "forwarder_workers_restarted_total 0.0" in lines, "nobody died"
         assert daemon.end() == 0
 
-    @pytest.mark.parametrize(("text", "said"), [(b"{", "JSON is malformed"), (b"{}", "missing required field `zones`")])
+    @pytest.mark.parametrize(("text", "said"), [(b"{", "data was truncated"), (b"{}", "missing required field `zones`")])
     def test_what_cannot_be_read_changes_nothing(self, daemon: Running, text: bytes, said: str) -> None:
         pid, _ = daemon.ask()
         (Path(daemon.control).parent / "config.json").write_bytes(text)
         daemon.process.send_signal(signal.SIGHUP)
-        eventually(lambda: said in daemon.stderr)
+        eventually(lambda: "stays as it was" in daemon.stderr)
+        first, second = daemon.stderr.splitlines()
+        assert first.startswith(f"forwarder: {Path(daemon.control).parent}/config.json: ")
+        assert said in first
+        assert second == "forwarder: configuration stays as it was"
         assert daemon.ask()[0] == pid
 
     def test_a_worker_that_cannot_serve_by_it_leaves_the_former_serving(self, daemon: Running) -> None:
@@ -357,6 +222,10 @@ class TestReload:
         begun = time.monotonic()
         assert daemon.end() == 0
         assert time.monotonic() < begun + 5.0, "the reload was waited for"
+        assert daemon.stderr.splitlines() == [
+            "forwarder: the end came first",
+            "forwarder: configuration stays as it was",
+        ]
         assert all(map(has_ended, {pid, *both}))
 
     def test_what_needs_another_start_is_said(self, daemon: Running) -> None:
@@ -365,7 +234,7 @@ class TestReload:
         daemon.reload(msgspec.structs.replace(daemon.config, observe=observe, user="nobody"))
         lines = daemon.stderr.splitlines()
         assert f"forwarder: observe.http: {before} stays until the next start: restart, or forwarder run --takeover" in lines
-        assert any(line.startswith("forwarder: user: ") and "until the next start" in line for line in lines)
+        assert f"forwarder: user: uid {os.geteuid()} stays until the next start: restart" in lines
         assert daemon.page("/ready")[0] == 200
 
 
