@@ -48,7 +48,7 @@ class Succession:
         self._restarts_before = 0
         self._drops = 0
         self._coming: Generation | None = None
-        self._is_ending = False
+        self._ending = asyncio.Event()
         self._seen = self._glimpsed = self._signature()
 
     @property
@@ -104,7 +104,7 @@ class Succession:
 
     async def drain(self) -> None:
         """Let all workers answer what is in progress and leave; none come any more."""
-        self._is_ending = True
+        self._ending.set()
         if self._coming is not None:
             self._coming.kill()
         await asyncio.gather(self.now.drain(DRAIN_SECONDS), *self._leaving.values())
@@ -116,7 +116,7 @@ class Succession:
 
     async def _succeed(self, successor: Generation) -> None:
         """Have this generation take the place of the one that serves. Raises ControlError when it does not come to serve."""
-        if self._is_ending:
+        if self._ending.is_set():
             raise ControlError(ENDING)
         former = self.now
         self._coming = successor
@@ -133,10 +133,10 @@ class Succession:
             raise
         finally:
             self._coming = None
-        if self._is_ending or not serves:
+        if self._ending.is_set() or not serves:
             successor.kill()
             why = "the workers of the new configuration did not come to serve, those before serve on"
-            raise ControlError(ENDING if self._is_ending else why)
+            raise ControlError(ENDING if self._ending.is_set() else why)
         self.now = successor
         self._restarts_before += sum(worker.restarts for worker in former.workers)
         former.snapshots.end()
