@@ -93,7 +93,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
             terminal.say(str(problem))
         return WRONG
     except (ListenError, PrivilegeError, ControlError) as error:
-        terminal.say(str(error))
+        for line in str(error).splitlines():
+            terminal.say(line)
         return FAILED
     except KeyboardInterrupt:
         return FAILED  # typed before there was anything to drain

@@ -113,9 +113,10 @@ class Generation:
         await asyncio.wait(gone)
 
     def kill(self) -> None:
-        """End all workers at once."""
+        """End all workers at once; whoever waits for them to serve waits no longer."""
         for worker in self.workers:
             worker.kill()
+        self._give_up()
 
     @property
     def memories(self) -> list[int]:

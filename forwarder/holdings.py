@@ -132,13 +132,19 @@ def _legacy(paths: Sequence[str], held: contextlib.ExitStack) -> handover.Legacy
 
 def _legacy_of_ours(paths: Sequence[str], held: contextlib.ExitStack) -> handover.Legacy | None:
     """What is handed over where an address is taken; None when no instance of ours is there, or it hands nothing over."""
-    if not any(Path(path).is_socket() for path in paths):
+    if not any(map(_is_socket, paths)):
         return None
     try:
         return _legacy(paths, held)
     except ControlError as error:
         say(f"nobody hands the addresses over: {error}")
         return None
+
+
+def _is_socket(path: str) -> bool:
+    with contextlib.suppress(PermissionError):  # the system's daemon is there, and nothing is handed over to us
+        return Path(path).is_socket()
+    return False
 
 
 def _place(paths: Sequence[str], legacy: handover.Legacy | None) -> Place | None:

@@ -22,6 +22,7 @@ PATIENCE_SECONDS = 8.0
 """What somebody waits until nothing else changes: less than a command waits for its answer."""
 DRAIN_SECONDS = 2.8
 """Between being told to leave and the kill: longer than a question may take (1.8 s), and the whole ends within 3 s."""
+ENDING = "the end came first"
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,6 +47,8 @@ class Succession:
         self._leaving: dict[Generation, asyncio.Task[None]] = {}
         self._restarts_before = 0
         self._drops = 0
+        self._coming: Generation | None = None
+        self._ending = asyncio.Event()
         self._seen = self._glimpsed = self._signature()
 
     @property
@@ -100,7 +103,10 @@ class Succession:
         return [*warnings_for(config, files), *doors.complaints, *_unchanged(former.config, config)]
 
     async def drain(self) -> None:
-        """Let all workers answer what is in progress and leave."""
+        """Let all workers answer what is in progress and leave; none come any more."""
+        self._ending.set()
+        if self._coming is not None:
+            self._coming.kill()
         await asyncio.gather(self.now.drain(DRAIN_SECONDS), *self._leaving.values())
 
     def kill(self) -> None:
@@ -110,7 +116,10 @@ class Succession:
 
     async def _succeed(self, successor: Generation) -> None:
         """Have this generation take the place of the one that serves. Raises ControlError when it does not come to serve."""
+        if self._ending.is_set():
+            raise ControlError(ENDING)
         former = self.now
+        self._coming = successor
         successor.start()
         try:
             async with former.snapshots.use:
@@ -122,9 +131,12 @@ class Succession:
         except BaseException:
             successor.kill()
             raise
-        if not serves:
+        finally:
+            self._coming = None
+        if self._ending.is_set() or not serves:
             successor.kill()
-            raise ControlError("the workers of the new configuration did not come to serve, those before serve on")
+            why = "the workers of the new configuration did not come to serve, those before serve on"
+            raise ControlError(ENDING if self._ending.is_set() else why)
         self.now = successor
         self._restarts_before += sum(worker.restarts for worker in former.workers)
         former.snapshots.end()
@@ -150,9 +162,11 @@ def warnings_for(config: settings.Config, files: watching.Files) -> Iterator[str
 
 def _unchanged(before: settings.Config, now: settings.Config) -> Iterator[str]:
     """Settings that a reload leaves as they were."""
-    for path, old, new in (
-        ("observe.http", before.observe.http, now.observe.http),
-        ("observe.control", before.observe.control, now.observe.control),
+    takeover = "restart, or forwarder run --takeover"
+    for path, old, new, mend in (
+        ("observe.http", before.observe.http, now.observe.http, takeover),
+        ("observe.control", before.observe.control, now.observe.control, takeover),
+        ("user", before.user or f"uid {os.geteuid()}", now.user or f"uid {os.geteuid()}", "restart"),
     ):
         if old != new:
-            yield f"{path}: {old} stays until the next start: restart, or forwarder run --takeover"
+            yield f"{path}: {old} stays until the next start: {mend}"

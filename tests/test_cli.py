@@ -5,13 +5,17 @@ import signal
 import socket
 import subprocess
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
 
 from forwarder import cli, config_file, supervisor
 from forwarder.config import Config
+from forwarder.control import asking, protocol
+from forwarder.errors import ConfigError, ControlError
 from forwarder.observe import metrics
+from forwarder.succession import Source
 from tests.lab.ports import free_port
 
 ROOT = Path(__file__).parent.parent
@@ -39,7 +43,9 @@ def configurations_run(monkeypatch: pytest.MonkeyPatch) -> list[Config]:
     """What would have been run; nothing is."""
     seen: list[Config] = []
 
-    def run(config: Config) -> int:
+    def run(config: Config, source: Source, *, takeover: bool) -> int:
+        assert source.read() == config
+        assert not takeover
         seen.append(config)
         return 0
 
@@ -49,7 +55,7 @@ def configurations_run(monkeypatch: pytest.MonkeyPatch) -> list[Config]:
 
 class TestHelp:
     @pytest.mark.parametrize(
-        "words", [("--help",), ("-h",), ("run", "--help"), ("check", "-h"), ("lookup", "-h"), ("flush", "-h")]
+        "words", [("--help",), ("-h",), ("run", "--help"), ("check", "-h"), ("lookup", "-h"), ("flush", "-h"), ("reload", "-h")]
     )
     def test_all_of_it_fits_one_screen(self, words: tuple[str, ...]) -> None:
         ended = forwarder(*words)
@@ -57,7 +63,19 @@ class TestHelp:
         lines = ended.stdout.splitlines()
         assert len(lines) <= 24
         assert max(map(len, lines)) <= 80
-        for word in ("run", "check", "lookup", "flush", "--config", "--listen", "--upstream", "--version", "Exit status"):
+        for word in (
+            "run",
+            "check",
+            "lookup",
+            "flush",
+            "reload",
+            "--config",
+            "--listen",
+            "--upstream",
+            "--takeover",
+            "--version",
+            "Exit status",
+        ):
             assert word in ended.stdout
 
     def test_version(self) -> None:
@@ -75,6 +93,9 @@ class TestWrongCommandLine:
             (("run", "--conf", "x"), "unrecognized arguments: --conf"),
             (("run", "--listen"), "--listen: expected one argument"),
             (("run", "file.yaml"), "unrecognized arguments: file.yaml"),
+            (("reload", "file.yaml"), "unrecognized arguments: file.yaml"),
+            (("reload", "--config", "a", "--control", "b"), "--control: not allowed with argument --config"),
+            (("flush", "a.test", "--takeover"), "unrecognized arguments: --takeover"),
         ],
     )
     def test_one_line_and_status_2(self, words: tuple[str, ...], said: str) -> None:
@@ -179,9 +200,84 @@ class TestRun:
         assert [zone.upstreams for zone in seen[0].zones] == [("/etc/resolv.conf",)]
 
     def test_interrupted_before_it_runs_is_no_traceback(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        def interrupted(_: object) -> int:
+        def interrupted(*_: object, **__: object) -> int:
             signal.raise_signal(signal.SIGINT)
             return 0
 
         monkeypatch.setattr(supervisor, "run", interrupted)
         assert cli.main(["run"]) == 1
+
+    def test_what_a_reload_reads_is_the_file_as_it_is_then_under_the_command_line(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        sources: list[Source] = []
+
+        def run(_: Config, source: Source, *, takeover: bool) -> int:
+            assert takeover
+            sources.append(source)
+            return 0
+
+        monkeypatch.setattr(supervisor, "run", run)
+        file = written(tmp_path, MINIMAL)
+        assert cli.main(["run", "--config", file, "--listen", "127.0.0.1:5302", "--takeover"]) == 0
+        written(tmp_path, MINIMAL.replace("192.0.2.1", "192.0.2.2") + "listen: {addresses: ['127.0.0.1:5301'], workers: 2}\n")
+        (source,) = sources
+        assert source.path == file
+        config = source.read()
+        assert (config.listen.addresses, config.listen.workers) == (("127.0.0.1:5302",), 2)
+        assert [zone.upstreams for zone in config.zones] == [("192.0.2.2:53",)]
+        written(tmp_path, "zone: {}\n")
+        with pytest.raises(ConfigError, match="zone"):
+            source.read()
+
+    def test_what_cannot_be_taken_over_is_one_line_and_status_1(self, tmp_path: Path) -> None:
+        config = f"{MINIMAL}observe: {{http: '127.0.0.1:{free_port()}', control: {tmp_path}/none}}\n"
+        ended = forwarder("run", "--takeover", "--config", written(tmp_path, config), "--listen", f"127.0.0.1:{free_port()}")
+        assert (ended.returncode, ended.stdout) == (1, "")
+        (line,) = ended.stderr.splitlines()
+        assert line.startswith(f"forwarder: no daemon listens at {tmp_path}/none: is it running?")
+
+
+class TestReload:
+    """The daemon's word, and its status."""
+
+    @pytest.fixture
+    def asked(self, monkeypatch: pytest.MonkeyPatch) -> list[tuple[Sequence[str], protocol.Request]]:
+        """Who was asked for what; it is done, and there is something to be said of it."""
+        found: list[tuple[Sequence[str], protocol.Request]] = []
+
+        def ask(paths: Sequence[str], request: protocol.Request) -> protocol.Answer:
+            found.append((paths, request))
+            return protocol.Reloaded(["observe.http: stays"])
+
+        monkeypatch.setattr(asking, "ask", ask)
+        return found
+
+    def test_notes_are_complaints_and_the_result_is_printed(
+        self, asked: list[tuple[Sequence[str], protocol.Request]], capfd: pytest.CaptureFixture[str]
+    ) -> None:
+        assert cli.main(["reload", "--control", "/some/where"]) == 0
+        assert asked == [(("/some/where",), protocol.Reload(protocol.VERSION))]
+        assert capfd.readouterr() == ("configuration reloaded\n", "forwarder: observe.http: stays\n")
+
+    def test_the_configuration_says_where_the_daemon_is(
+        self, asked: list[tuple[Sequence[str], protocol.Request]], tmp_path: Path
+    ) -> None:
+        assert cli.main(["reload", "--config", written(tmp_path, f"{MINIMAL}observe: {{control: /else/where}}\n")]) == 0
+        assert [paths for paths, _ in asked] == [("/else/where",)]
+
+    def test_a_refusal_is_said_line_by_line_and_status_1(
+        self, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+    ) -> None:
+        def ask(*_: object) -> protocol.Answer:
+            raise ControlError("config.yaml: zones: nobody\nconfiguration stays as it was")
+
+        monkeypatch.setattr(asking, "ask", ask)
+        assert cli.main(["reload", "--control", "/some/where"]) == 1
+        lines = "forwarder: config.yaml: zones: nobody\nforwarder: configuration stays as it was\n"
+        assert capfd.readouterr() == ("", lines)
+
+    def test_nobody_there(self, tmp_path: Path) -> None:
+        ended = forwarder("reload", "--control", str(tmp_path / "none"))
+        assert (ended.returncode, ended.stdout) == (1, "")
+        assert ended.stderr.startswith(f"forwarder: no daemon listens at {tmp_path}/none: is it running?")

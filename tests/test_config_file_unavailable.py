@@ -31,8 +31,6 @@ def test_the_defaults_are_silent() -> None:
 @pytest.mark.parametrize(
     ("path", "value"),
     [
-        ("listen.workers", 2),
-        ("listen.workers", "auto"),
         ("observe.query_log", "all"),
         ("observe.query_log_file", "/var/log/queries"),
         ("observe.coredns_names", True),
@@ -43,6 +41,12 @@ def test_refused(path: str, value: Value) -> None:
     ((found, sentence),) = refusals(with_setting(path, value))
     assert found == path.replace("[]", "[1]")
     assert sentence.startswith("is not available in this version: ")
+
+
+@pytest.mark.parametrize("workers", [2, "auto"])
+def test_several_workers_are_taken(workers: Value) -> None:
+    config = with_setting("listen.workers", workers)
+    assert (list(refusals(config)), warnings_for(config)) == ([], ())
 
 
 @pytest.mark.parametrize("path", IDLE)

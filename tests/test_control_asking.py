@@ -1,5 +1,6 @@
 """A command's side of the control socket: a response, or one sentence about what keeps the daemon from giving it."""
 
+import os
 import socket
 import subprocess
 import sys
@@ -75,13 +76,64 @@ def test_a_daemon_that_ends_before_it_answers(tmp_path: Path) -> None:
         asking.ask([str(path)], FLUSH)
 
 
-def test_a_daemon_that_hangs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_daemon_that_hangs(tmp_path: Path) -> None:
     path, is_over = tmp_path / "socket", threading.Event()
-    monkeypatch.setattr(asking, "PATIENCE_SECONDS", 0.1)
     with daemon(path, lambda _: assert_set(is_over.wait(SECONDS))):
-        with pytest.raises(ControlError, match="did not answer within"):
-            asking.ask([str(path)], FLUSH)
+        with asking.connected([str(path)], 0.1) as connection, pytest.raises(ControlError, match="did not answer within"):
+            asking.answer_to(connection, FLUSH)
         is_over.set()
+
+
+def test_one_conversation_for_several_questions(tmp_path: Path) -> None:
+    def converse(connection: socket.socket) -> None:
+        for entries in (1, 2):
+            assert protocol.read_request(connection.recv(protocol.MAX_REQUEST)) == FLUSH
+            connection.send(protocol.written(protocol.Flushed(entries, 0)))
+
+    path = tmp_path / "socket"
+    with daemon(path, converse), asking.connected([str(path)]) as connection:
+        found = [asking.answer_to(connection, FLUSH) for _ in range(2)]
+    assert found == [protocol.Flushed(1, 0), protocol.Flushed(2, 0)]
+
+
+class TestDescriptors:
+    """What follows a response: all of it, or a sentence."""
+
+    def test_as_many_as_are_said_to_come_and_no_program_inherits_them(self) -> None:
+        ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        memory = os.memfd_create("test")
+        os.write(memory, b"something")
+        with ours, theirs:
+            for count in (2, 1):
+                socket.send_fds(theirs, [b"descriptors"], [memory] * count)
+            os.close(memory)
+            found = asking.descriptors(ours, 3)
+        assert [os.pread(descriptor, 9, 0) for descriptor in found] == [b"something"] * 3
+        assert not any(map(os.get_inheritable, found))
+        for descriptor in found:
+            os.close(descriptor)
+
+    def test_none_at_all_is_not_waited_for(self) -> None:
+        ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        with ours, theirs:
+            assert asking.descriptors(ours, 0) == []
+
+    def test_fewer_are_a_sentence_and_closed(self) -> None:
+        ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        before = len(os.listdir("/proc/self/fd"))  # noqa: PTH208 - the names alone
+        with ours:
+            with theirs:
+                socket.send_fds(theirs, [b"descriptors"], [memory := os.memfd_create("test")])
+                os.close(memory)
+            with pytest.raises(ControlError, match=r"handed 1 of 2 descriptors over: .* \(ulimit -n\)"):
+                asking.descriptors(ours, 2)
+        assert len(os.listdir("/proc/self/fd")) == before - 2  # noqa: PTH208 - as above
+
+    def test_a_daemon_that_hangs_before_it_gave_all(self) -> None:
+        ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        ours.settimeout(0.05)
+        with ours, theirs, pytest.raises(ControlError, match="went away before it had handed everything over"):
+            asking.descriptors(ours, 1)
 
 
 def test_nobody_there(tmp_path: Path) -> None:

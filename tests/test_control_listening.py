@@ -1,10 +1,8 @@
-"""The daemon's side of the control socket: its place in the file system, and who is answered there."""
+"""The daemon's side of the control socket: who is answered there, how, and with which descriptors."""
 
 import asyncio
-import contextlib
 import os
 import socket
-import stat
 import subprocess
 import sys
 from collections.abc import Awaitable, Callable
@@ -12,8 +10,9 @@ from pathlib import Path
 
 import pytest
 
-from forwarder.control import listening, protocol
-from forwarder.control.listening import Listening, taken_place
+from forwarder.control import asking, listening, protocol
+from forwarder.control.listening import Conversation, Listening
+from forwarder.control.place import MAX_CONVERSATIONS, taken_place
 from forwarder.errors import ControlError
 from tests.lab.needs import needs_root
 
@@ -27,137 +26,34 @@ def path(tmp_path: Path) -> Path:
     return tmp_path / "forwarder" / "control.sock"
 
 
-def left_by_a_dead_daemon(path: Path) -> None:
-    path.parent.mkdir()
-    with socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as dead:
-        dead.bind(str(path))
+async def answer(request: protocol.Request, conversation: Conversation) -> protocol.Response:
+    """Counts the letters of what is to be flushed, and does nothing else."""
+    match request:
+        case protocol.Flush(name="no."):
+            raise ControlError("it will not")
+        case protocol.Flush(name="defect."):
+            raise RuntimeError("a defect")
+        case protocol.Flush(name="who."):
+            return protocol.Refused(f"{conversation.pid} {conversation.uid}")
+        case protocol.Flush():
+            return protocol.Flushed(len(request.name), 0)
+        case _:
+            raise ControlError("it does nothing else")
 
 
-class TestPlace:
-    def test_directory_and_socket_are_made_for_us_alone_and_taken_away_again(self, path: Path) -> None:
-        place = taken_place([str(path)])
-        assert stat.S_IMODE(path.parent.stat().st_mode) == 0o700
-        assert stat.S_IMODE(path.stat().st_mode) == 0o600
-        place.leave()
-        assert not path.parent.exists()
-
-    def test_a_directory_that_was_there_stays(self, path: Path) -> None:
-        path.parent.mkdir()
-        taken_place([str(path)]).leave()
-        assert list(path.parent.iterdir()) == []
-
-    def test_one_for_another_user_is_made_its_own(self, path: Path) -> None:
-        needs_root()
-        listening.ensure_directory(str(path), NOBODY, NOBODY)
-        found = path.parent.stat()
-        assert (stat.S_IMODE(found.st_mode), found.st_uid, found.st_gid) == (0o700, NOBODY, NOBODY)
-
-    def test_one_that_was_there_is_given_away_only_where_it_is_the_systems(
-        self, path: Path, monkeypatch: pytest.MonkeyPatch
-    ) -> None:
-        needs_root()
-        path.parent.mkdir()
-        listening.ensure_directory(str(path), NOBODY, NOBODY)
-        assert path.parent.stat().st_uid == os.geteuid()
-        monkeypatch.setattr(protocol, "SYSTEM_PATH", str(path))
-        listening.ensure_directory(str(path), NOBODY, NOBODY)
-        assert path.parent.stat().st_uid == NOBODY
-
-    def test_a_link_in_its_place_is_not_followed(self, path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-        needs_root()
-        (tmp_path / "precious").mkdir()
-        path.parent.symlink_to(tmp_path / "precious")
-        monkeypatch.setattr(protocol, "SYSTEM_PATH", str(path))
-        listening.ensure_directory(str(path), NOBODY, NOBODY)
-        assert (tmp_path / "precious").stat().st_uid == os.geteuid()
-
-    def test_where_none_can_be_made_nothing_happens(self) -> None:
-        listening.ensure_directory("/proc/nowhere/control.sock", NOBODY, NOBODY)
-
-    def test_the_last_to_leave_may_remove_what_we_made(self, path: Path) -> None:
-        made = taken_place([str(path)])
-        assert made.removable == (str(path.parent), str(path.parent.parent))
-        made.leave()
-        path.parent.mkdir()
-        found = taken_place([str(path)])
-        assert found.removable == (str(path.parent), "")
-        found.leave()
-
-    def test_that_of_a_dead_daemon_is_taken_over(self, path: Path) -> None:
-        left_by_a_dead_daemon(path)
-        place = taken_place([str(path)])
-        with socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as visitor:
-            visitor.connect(str(path))
-        place.leave()
-
-    def test_that_of_a_living_one_is_left_alone(self, path: Path) -> None:
-        place = taken_place([str(path)])
-        with pytest.raises(ControlError, match="belongs to another daemon that runs: write another path"):
-            taken_place([str(path), str(path.with_name("second"))])
-        with socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as visitor:
-            visitor.connect(str(path))
-        place.leave()
-
-    def test_one_that_is_too_busy_to_accept_lives(self, path: Path) -> None:
-        place = taken_place([str(path)])
-        with contextlib.ExitStack() as held:
-            for _ in range(listening.MAX_CONVERSATIONS + 1):
-                visitor = held.enter_context(socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET))
-                visitor.setblocking(False)
-                visitor.connect(str(path))
-            with pytest.raises(ControlError, match="another daemon that runs"):
-                taken_place([str(path)])
-        place.leave()
-
-    def test_what_is_no_socket_is_left_alone(self, path: Path) -> None:
-        path.parent.mkdir()
-        path.write_text("precious")
-        with pytest.raises(ControlError, match=r"cannot be had \(it is no socket\)"):
-            taken_place([str(path)])
-        assert path.read_text() == "precious"
-
-    def test_the_next_place_where_the_first_cannot_be_had(self, path: Path) -> None:
-        place = taken_place(["/proc/forwarder/control.sock", str(path)])
-        assert place.path == path
-        place.leave()
-
-    @pytest.mark.parametrize("made", ["/proc/forwarder/control.sock", "/nowhere/at/all", f"/proc/{'x' * 120}"])
-    def test_none_is_one_line_with_the_mend(self, made: str) -> None:
-        with pytest.raises(ControlError, match=r"cannot be had .*: write another path under observe\.control") as refused:
-            taken_place([made])
-        assert len(str(refused.value).splitlines()) == 1
-
-    def test_not_where_others_may_put_a_socket_in_its_place(self, path: Path) -> None:
-        path.parent.mkdir()
-        path.parent.chmod(0o777)
-        with pytest.raises(ControlError, match="others can write to its directory"):
-            taken_place([str(path)])
-        path.parent.chmod(0o1777)
-        taken_place([str(path)]).leave()
-
-    def test_what_somebody_put_in_our_place_is_not_taken_away(self, path: Path) -> None:
-        place = taken_place([str(path)])
-        path.unlink()
-        second = taken_place([str(path)])
-        place.leave()
-        assert path.exists()
-        second.leave()
-
-
-def conversing(path: Path, scene: Callable[[socket.socket], Awaitable[None]]) -> list[str]:
+def conversing(
+    path: Path,
+    scene: Callable[[socket.socket], Awaitable[None]],
+    answer: Callable[[protocol.Request, Conversation], Awaitable[protocol.Response]] = answer,
+    conversations: int = MAX_CONVERSATIONS,
+) -> list[str]:
     """Play a scene with a client that is connected; what was said beside."""
     said: list[str] = []
 
-    async def answer(request: protocol.Request) -> protocol.Response:
-        if request.name == "no.":
-            raise ControlError("it will not")
-        if request.name == "defect.":
-            raise RuntimeError("a defect")
-        return protocol.Flushed(len(request.name), 0)
-
     async def played() -> None:
         ending = asyncio.Event()
-        served = asyncio.create_task(Listening(taken_place([str(path)]), answer, said.append).serve(ending))
+        place = taken_place([str(path)])
+        served = asyncio.create_task(Listening(place, answer, said.append, conversations).serve(ending))
         async with asyncio.timeout(SECONDS):
             with socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as client:
                 client.setblocking(False)
@@ -225,9 +121,7 @@ class TestConversation:
 
         assert conversing(path, scene) == []
 
-    def test_more_than_may_converse_have_to_wait(self, path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr(listening, "MAX_CONVERSATIONS", 1)
-
+    def test_more_than_may_converse_have_to_wait(self, path: Path) -> None:
         async def scene(client: socket.socket) -> None:
             assert isinstance(await asked(client, protocol.written(FLUSH)), protocol.Flushed)
             with socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as second:
@@ -239,7 +133,7 @@ class TestConversation:
                 client.shutdown(socket.SHUT_RDWR)
                 assert isinstance(await waiting, protocol.Flushed)
 
-        assert conversing(path, scene) == []
+        assert conversing(path, scene, conversations=1) == []
 
     def test_another_user_is_refused_though_the_file_be_open_to_all(self, path: Path) -> None:
         needs_root()
@@ -261,3 +155,77 @@ class TestConversation:
             )
 
         assert conversing(path, scene) == []
+
+    def test_whoever_answers_knows_who_asks(self, path: Path) -> None:
+        async def scene(client: socket.socket) -> None:
+            asked_by = await asked(client, protocol.written(protocol.Flush(protocol.VERSION, "who.")))
+            assert asked_by == protocol.Refused(f"{os.getpid()} {os.geteuid()}")
+
+        assert conversing(path, scene) == []
+
+
+class TestDescriptors:
+    """They follow the response they belong to, and no other."""
+
+    def test_more_than_one_message_takes(self, path: Path) -> None:
+        wanted = 2 * protocol.DESCRIPTORS + 1
+
+        async def answer(request: protocol.Request, conversation: Conversation) -> protocol.Response:
+            assert isinstance(request, protocol.Reload | protocol.Flush)
+            conversation.descriptors = [memory] * wanted if isinstance(request, protocol.Reload) else ()
+            return protocol.Reloaded() if isinstance(request, protocol.Reload) else protocol.Flushed(0, 0)
+
+        async def scene(client: socket.socket) -> None:
+            assert await asked(client, protocol.written(protocol.Reload(protocol.VERSION))) == protocol.Reloaded()
+            client.setblocking(True)
+            found = await asyncio.to_thread(asking.descriptors, client, wanted)
+            client.setblocking(False)
+            assert [os.pread(found[place], 9, 0) for place in (0, -1)] == [b"something", b"something"]
+            assert len(set(found)) == wanted
+            for descriptor in found:
+                os.close(descriptor)
+            assert await asked(client, protocol.written(FLUSH)) == protocol.Flushed(0, 0)
+            with pytest.raises(BlockingIOError):
+                client.recv(1)
+
+        memory = os.memfd_create("test")
+        os.write(memory, b"something")
+        assert conversing(path, scene, answer) == []
+        os.close(memory)
+
+
+class TestEnd:
+    """What somebody began in a conversation is ended with it, however it came to that."""
+
+    @pytest.mark.parametrize("silence", [SECONDS, 0.05])
+    def test_it_is_noticed(self, path: Path, monkeypatch: pytest.MonkeyPatch, silence: float) -> None:
+        monkeypatch.setattr(listening, "SILENCE_SECONDS", silence)
+        ended = asyncio.Event()
+
+        async def answer(request: protocol.Request, conversation: Conversation) -> protocol.Response:
+            assert isinstance(request, protocol.Flush)
+            conversation.on_end = ended.set
+            return protocol.Flushed(0, 0)
+
+        async def scene(client: socket.socket) -> None:
+            assert await asked(client, protocol.written(FLUSH)) == protocol.Flushed(0, 0)
+            if silence == SECONDS:
+                assert not ended.is_set()
+                client.close()
+            await ended.wait()
+
+        assert conversing(path, scene, answer) == []
+
+    def test_also_when_the_daemon_ends(self, path: Path) -> None:
+        ended = []
+
+        async def answer(request: protocol.Request, conversation: Conversation) -> protocol.Response:
+            assert isinstance(request, protocol.Flush)
+            conversation.on_end = lambda: ended.append(request.name)
+            return protocol.Flushed(0, 0)
+
+        async def scene(client: socket.socket) -> None:
+            assert await asked(client, protocol.written(FLUSH)) == protocol.Flushed(0, 0)
+
+        assert conversing(path, scene, answer) == []
+        assert ended == [FLUSH.name]

@@ -2,22 +2,45 @@
 
 import json
 
+import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from forwarder.control import protocol
 from forwarder.errors import ControlError
+from forwarder.observe import counters
 
 FLUSH = b'{"version": 1, "request": "flush", "name": "db.example."}'
 
 
-@given(st.builds(protocol.Flush, version=st.just(protocol.VERSION), name=st.text(max_size=300), below=st.booleans()))
+REQUESTS = st.one_of(
+    st.builds(protocol.Flush, version=st.just(protocol.VERSION), name=st.text(max_size=300), below=st.booleans()),
+    st.builds(protocol.Reload, version=st.just(protocol.VERSION)),
+    st.builds(protocol.Takeover, version=st.just(protocol.VERSION), handover=st.integers(0, 1 << 31)),
+    st.builds(protocol.Release, version=st.just(protocol.VERSION)),
+)
+ESTATE = protocol.Estate(
+    pid=7,
+    sockets=4,
+    control=True,
+    made_directory=False,
+    snapshots=[3, 0],
+    layout="a",
+    counters=2,
+    rows=["192.0.2.1:53"],
+    workers=1,
+)
+
+
+@given(REQUESTS)
 def test_a_request_is_read_as_it_was_written(request: protocol.Flush) -> None:
     assert protocol.read_request(protocol.written(request)) == request
 
 
-@pytest.mark.parametrize("response", [protocol.Flushed(3, 1), protocol.Refused("it is so")])
+@pytest.mark.parametrize(
+    "response", [protocol.Flushed(3, 1), protocol.Reloaded(["but"]), ESTATE, protocol.Released(), protocol.Refused("it is so")]
+)
 def test_a_response_is_read_as_it_was_written(response: protocol.Response) -> None:
     assert protocol.read_response(protocol.written(response)) == response
 
@@ -36,7 +59,10 @@ def test_a_person_can_write_and_read_it() -> None:
         (b'{"version": 1}', "missing required field `request`"),
         (b'{"request": "flush", "name": "a"}', "missing required field `version`"),
         (b'{"version": 2, "request": "takeover", "more": []}', "speaks version 1 of the control protocol, not 2"),
-        (b'{"version": 1, "request": "dance"}', "knows no request 'dance'; it knows flush"),
+        (b'{"version": 1, "request": "dance"}', "knows no request 'dance'; it knows flush, reload, takeover, release"),
+        (b'{"version": 1, "request": "takeover"}', "missing required field `handover`"),
+        (b'{"version": 1, "request": "takeover", "handover": "1"}', "Expected `int`, got `str`"),
+        (b'{"version": 1, "request": "reload", "file": "a"}', "unknown field `file`"),
         (b'{"version": 1, "request": "flush"}', "missing required field `name`"),
         (b'{"version": 1, "request": "flush", "name": 5}', "Expected `str`, got `int`"),
         (b'{"version": 1, "request": "flush", "name": "a", "sufix": true}', "unknown field `sufix`"),
@@ -54,6 +80,13 @@ def test_anything_else_raises_what_is_documented(data: bytes) -> None:
     for read in (protocol.read_request, protocol.read_response):
         with pytest.raises(ControlError):
             read(data)
+
+
+def test_what_is_handed_over_at_most_fits_one_message() -> None:
+    """As many rows as the counters have, each with a name as long as one can be, and 64 workers."""
+    longest = f"[{'2001:0db8:' + ':'.join(['ffff'] * 6)}]:65535@{'x' * 250}"
+    estate = msgspec.structs.replace(ESTATE, rows=[longest] * counters.MAX_UPSTREAMS, snapshots=[1 << 40] * 64)
+    assert len(protocol.written(estate)) < protocol.MAX_RESPONSE
 
 
 def test_the_longest_name_fits() -> None:

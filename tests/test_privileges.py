@@ -93,7 +93,7 @@ print("both")
 """
         assert printed(program) == "both"
 
-    def test_root_keeps_what_files_of_others_take_and_low_ports(self, tmp_path: Path) -> None:
+    def test_root_keeps_what_files_of_others_low_ports_and_large_buffers_take(self, tmp_path: Path) -> None:
         needs_root()
         theirs = tmp_path / "theirs"
         theirs.mkdir(mode=0o700)
@@ -105,7 +105,7 @@ open(sys.argv[1], "w").close()
 print(json.dumps(shown()))
 """
         uids, _, sets = json.loads(printed(program, str(theirs / "snapshot")))
-        kept = NET_BIND_SERVICE | DAC_OVERRIDE
+        kept = NET_BIND_SERVICE | DAC_OVERRIDE | NET_ADMIN
         assert uids == ["0"] * 4
         assert sets == {"CapInh": 0, "CapPrm": kept, "CapEff": kept, "CapBnd": 0, "CapAmb": 0}
 

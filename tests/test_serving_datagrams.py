@@ -29,7 +29,7 @@ def bound(host: str, *, size: int = SIZE) -> Iterator[tuple[socket.socket, Datag
     needs_address("::1" if ":" in host else host)
     port = free_port()
     with closing(bind_doors([f"[{host}]:{port}" if ":" in host else f"{host}:{port}"], 1 << 20)) as doors:
-        (endpoint,) = doors.udp
+        ((endpoint,),) = doors.udp
         yield endpoint, Datagrams(endpoint, size, with_control=host in {"0.0.0.0", "::"})
 
 

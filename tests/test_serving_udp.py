@@ -86,7 +86,7 @@ def bench(host: str = "127.0.0.1", *, allow: Sequence[str] = EVERYBODY) -> Itera
         closing(bind_doors([f"[{host}]:{port}" if ":" in host else f"{host}:{port}"], 1 << 20)) as doors,
         ExitStack() as clients,
     ):
-        yield Bench(doors.udp[0], allow, clients)
+        yield Bench(doors.udp[0][0], allow, clients)
 
 
 def in_exact(kitchen: Kitchen, *queries: bytes) -> None:

@@ -32,7 +32,7 @@ def option(bound: socket.socket, level: int, name: int) -> int:
 
 
 def test_one_udp_and_one_tcp_socket_per_address_both_non_blocking(address: str, doors: sockets.Doors) -> None:
-    ((udp,), (tcp,)) = doors.udp, doors.tcp
+    (((udp,),), (tcp,)) = doors.udp, doors.tcp
     port = int(address.rpartition(":")[2])
     assert udp.getsockname() == tcp.getsockname() == ("127.0.0.1", port)
     assert (udp.type, tcp.type) == (socket.SOCK_DGRAM, socket.SOCK_STREAM)
@@ -43,14 +43,14 @@ def test_one_udp_and_one_tcp_socket_per_address_both_non_blocking(address: str, 
 
 
 def test_receive_buffer_is_what_was_asked_for(doors: sockets.Doors) -> None:
-    assert option(doors.udp[0], socket.SOL_SOCKET, socket.SO_RCVBUF) == 2 * BUFFER  # the kernel doubles it for its own needs
+    assert option(doors.udp[0][0], socket.SOL_SOCKET, socket.SO_RCVBUF) == 2 * BUFFER  # the kernel doubles it for its own needs
     assert doors.receive_buffer == BUFFER
 
 
 def test_root_gets_more_than_rmem_max() -> None:
     needs_root()
     bound = sockets.bind_doors([f"127.0.0.1:{free_port()}"], 32 << 20)
-    size = option(bound.udp[0], socket.SOL_SOCKET, socket.SO_RCVBUF)
+    size = option(bound.udp[0][0], socket.SOL_SOCKET, socket.SO_RCVBUF)
     bound.close()
     assert size == 64 << 20
 
@@ -59,7 +59,7 @@ def test_wildcard_is_told_where_a_datagram_went() -> None:
     needs_address("::1")
     port = free_port()
     bound = sockets.bind_doors([f"0.0.0.0:{port}", f"[::]:{port}"], BUFFER)
-    four, six = bound.udp
+    (four,), (six,) = bound.udp
     told = option(four, socket.IPPROTO_IP, sockets.IP_PKTINFO), option(six, socket.IPPROTO_IPV6, socket.IPV6_RECVPKTINFO)
     only = [option(one, socket.IPPROTO_IPV6, socket.IPV6_V6ONLY) for one in (six, bound.tcp[1])]
     bound.close()
@@ -68,7 +68,7 @@ def test_wildcard_is_told_where_a_datagram_went() -> None:
 
 
 def test_a_single_address_is_not(doors: sockets.Doors) -> None:
-    assert option(doors.udp[0], socket.IPPROTO_IP, sockets.IP_PKTINFO) == 0
+    assert option(doors.udp[0][0], socket.IPPROTO_IP, sockets.IP_PKTINFO) == 0
 
 
 def test_an_address_no_interface_has_yet_is_bound_and_named() -> None:
@@ -104,7 +104,7 @@ def test_a_second_instance_is_noticed_although_the_port_is_shared(address: str, 
 
 
 def test_a_specific_address_below_a_wildcard_is_noticed(doors: sockets.Doors) -> None:
-    port = doors.udp[0].getsockname()[1]
+    port = doors.udp[0][0].getsockname()[1]
     with pytest.raises(ListenError, match="already in use"):
         sockets.bind_doors([f"0.0.0.0:{port}"], BUFFER)
 
@@ -147,7 +147,7 @@ def test_the_pages_port_in_use_names_its_setting() -> None:
 
 
 def test_drops_are_counted(doors: sockets.Doors) -> None:
-    udp = doors.udp[0]
+    ((udp,),) = doors.udp
     assert sockets.receive_drops(udp) == 0
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as client:
         for _ in range(2000):

@@ -1,132 +1,37 @@
 """The parent as a process: what it prints, what it survives, how it ends; with a stand-in for the worker."""
 
-import contextlib
-import http.client
 import json
 import os
 import re
-import select
 import signal
 import socket
-import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import msgspec
 import pytest
 
 from forwarder import config as settings
-from forwarder import link, supervisor, watching, workers
-from forwarder.config import Config, Hosts, Listen, ObserveSettings, Zone
-from forwarder.errors import ListenError
+from forwarder import supervisor
+from forwarder.control import asking, protocol
+from forwarder.errors import ControlError, ListenError
+from forwarder.succession import Source
+from tests.lab import stand_in
 from tests.lab.ports import free_port
-from tests.test_workers import PROGRAM
-
-START = """
-import sys
-from forwarder import config, supervisor, workers
-from forwarder.observe import pages
-async def broken(*_):
-    raise RuntimeError("a defect")
-if sys.argv[1] == "broken pages":
-    pages.serve = broken
-elif sys.argv[1] == "short link":
-    workers.link_capacity = lambda: 100
-sys.exit(supervisor.run(config.from_json(sys.stdin.buffer.read()), program=sys.argv[2:]))
-"""
-SECONDS = 20
-NEVER_SERVES = (sys.executable, "-c", "import socket, sys; socket.socket(fileno=int(sys.argv[-1])).recv(1 << 22); input()")
-
-
-def eventually(true: Callable[[], bool]) -> None:
-    """Wait for what another process brings about."""
-    until = time.monotonic() + SECONDS
-    while not true():
-        assert time.monotonic() < until, "not within 20 s"
-        time.sleep(0.01)
-
-
-def listening(address: str) -> bool:
-    try:
-        socket.create_connection(settings.split_address(address), timeout=SECONDS).close()
-    except ConnectionRefusedError:
-        return False
-    return True
-
-
-def configured(*, files: tuple[str, ...] = (), upstreams: tuple[str, ...] = ("192.0.2.1:53",)) -> Config:
-    return Config(
-        zones=(Zone(zone=".", upstreams=upstreams),),
-        listen=Listen(addresses=(f"127.0.0.1:{free_port()}",)),
-        hosts=Hosts(records={"hello.test": ("192.0.2.7",)}, files=files),
-        observe=ObserveSettings(http=f"127.0.0.1:{free_port()}"),
-    )
-
-
-class Running:
-    """A supervisor that runs, seen from outside."""
-
-    def __init__(self, config: Config, directory: Path, process: subprocess.Popen[bytes]) -> None:
-        self.config = config
-        self.process = process
-        self._directory = directory
-
-    @property
-    def stdout(self) -> str:
-        return (self._directory / "stdout").read_text()
-
-    @property
-    def stderr(self) -> str:
-        return (self._directory / "stderr").read_text()
-
-    def ask(self, text: bytes = b"?") -> tuple[int, int]:
-        """The stand-in's pid and its number of pinned records."""
-        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as client:
-            client.settimeout(SECONDS)
-            client.connect(settings.split_address(self.config.listen.addresses[0]))
-            client.send(text)
-            pid, records = client.recv(512).split()
-        return int(pid), int(records)
-
-    def tell(self, text: bytes) -> None:
-        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as client:
-            client.sendto(text, settings.split_address(self.config.listen.addresses[0]))
-
-    def page(self, path: str) -> tuple[int, str]:
-        connection = http.client.HTTPConnection(*settings.split_address(self.config.observe.http), timeout=SECONDS)
-        try:
-            connection.request("GET", path)
-            response = connection.getresponse()
-            return response.status, response.read().decode()
-        finally:
-            connection.close()
-
-    def end(self, number: int = signal.SIGTERM) -> int:
-        self.process.send_signal(number)
-        return self.process.wait(SECONDS)
-
-
-@contextlib.contextmanager
-def running(
-    config: Config, directory: Path, program: tuple[str, ...] = PROGRAM, *, mode: str = "", stdout: int | None = None
-) -> Iterator[Running]:
-    observe = msgspec.structs.replace(config.observe, control=str(directory / "control.sock"))
-    config = msgspec.structs.replace(config, observe=observe)
-    with (directory / "stdout").open("wb") as out, (directory / "stderr").open("wb") as err:
-        command = [sys.executable, "-c", START, mode, *program]
-        given = out if stdout is None else stdout
-        process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=given, stderr=err, env=workers.environment())
-    assert process.stdin is not None
-    with process.stdin as pipe:
-        pipe.write(settings.to_json(config))
-    try:
-        eventually(lambda: listening(config.observe.http) or process.poll() is not None)
-        yield Running(config, directory, process)
-    finally:
-        process.kill()
-        process.wait()
+from tests.lab.supervised import (
+    NEVER_SERVES,
+    SECONDS,
+    Running,
+    changed,
+    children,
+    configured,
+    eventually,
+    has_ended,
+    running,
+    written,
+)
 
 
 @pytest.fixture
@@ -134,18 +39,6 @@ def daemon(tmp_path: Path) -> Iterator[Running]:
     with running(configured(), tmp_path) as started:
         eventually(lambda: "serving" in started.stdout)
         yield started
-
-
-def has_ended(pid: int) -> bool:
-    """Whether a process is gone, whoever its parent is."""
-    try:
-        descriptor = os.pidfd_open(pid)
-    except ProcessLookupError:
-        return True
-    try:
-        return bool(select.select([descriptor], [], [], SECONDS)[0])
-    finally:
-        os.close(descriptor)
 
 
 class TestServing:
@@ -172,7 +65,8 @@ class TestServing:
         assert daemon.page("/ready") == (200, '{"status":"ready"}')
         status, text = daemon.page("/health")
         assert status == 200
-        assert json.loads(text)["workers"] == [{"number": 0, "pid": pid, "serving": True, "restarts": 0}]
+        shown = {"number": 0, "pid": pid, "serving": True, "state": "serving", "restarts": 0, "last_end": ""}
+        assert json.loads(text) == {"status": "serving", "workers": [shown]}
         _, text = daemon.page("/metrics")
         assert "forwarder_coalesced_total 1.0" in text.splitlines()
         assert "forwarder_workers_restarted_total 0.0" in text.splitlines()
@@ -221,6 +115,22 @@ class TestServing:
             assert daemon.page("/ready") == (503, '{"status":"not ready"}')
             assert daemon.stdout == ""
 
+    def test_a_worker_that_dies_again_and_again_is_shown_with_its_end(self, daemon: Running) -> None:
+        deadly = Path(daemon.control).with_name(stand_in.DEADLY)
+        deadly.touch()
+        daemon.tell(b"die")
+        eventually(lambda: daemon.health()["workers"][0]["restarts"] >= 3)
+        eventually(lambda: daemon.health()["workers"][0]["state"] == "waits to be started again")
+        status, text = daemon.page("/health")
+        assert (status, json.loads(text)["status"]) == (503, "not serving")
+        (shown,) = json.loads(text)["workers"]
+        assert (shown["serving"], shown["last_end"]) == (False, "exit status 4")
+        deadly.unlink()
+        daemon.ask()
+        eventually(lambda: daemon.page("/health")[0] == 200)
+        (shown,) = daemon.health()["workers"]
+        assert (shown["state"], shown["last_end"]) == ("serving", "exit status 4")
+
     def test_a_worker_that_cannot_start_is_status_1(self, tmp_path: Path) -> None:
         with running(configured(), tmp_path, (sys.executable, "-c", "raise SystemExit(9)")) as daemon:
             assert daemon.process.wait(SECONDS) == 1
@@ -245,16 +155,10 @@ class TestEnding:
     def test_a_second_signal_does_not_wait(self, daemon: Running) -> None:
         pid, _ = daemon.ask(b"ignore drain")
         daemon.process.send_signal(signal.SIGTERM)
-        eventually(lambda: not listening(daemon.config.observe.http))  # the first one has arrived
+        eventually(lambda: not Path(daemon.control).exists())  # the first one has arrived
         assert daemon.end() == 0
         assert has_ended(pid)
         assert daemon.stderr == ""
-
-    def test_sighup_is_answered_and_survived(self, daemon: Running) -> None:
-        daemon.process.send_signal(signal.SIGHUP)
-        eventually(lambda: daemon.stderr != "")
-        assert daemon.stderr == "forwarder: reload is not available in this version: restart to read the configuration again\n"
-        daemon.ask()
 
     def test_the_worker_follows_a_supervisor_that_is_killed(self, daemon: Running) -> None:
         pid, _ = daemon.ask()
@@ -267,6 +171,92 @@ class TestEnding:
         with running(daemon.config, tmp_path) as again:
             again.ask()
             assert again.page("/health")[0] == 200
+
+
+class TestReload:
+    def test_another_configuration_is_another_worker_with_the_answers_of_the_former(self, daemon: Running) -> None:
+        first = stand_in.ask(daemon.server)
+        assert (first.restored, first.deadline) == ([], 1.8)
+        daemon.reload(changed(daemon.config, deadline=1.5))
+        eventually(lambda: has_ended(first.pid))
+        second = stand_in.ask(daemon.server)
+        assert (second.restored, second.deadline) == (["of worker 0"], 1.5)
+        assert daemon.stderr == "forwarder: configuration reloaded\n"
+        assert daemon.health()["workers"][0]["pid"] == second.pid
+        lines = daemon.page("/metrics")[1].splitlines()
+        assert "forwarder_coalesced_total 2.0" in lines, "what the former counted stays"
+        assert "forwarder_workers_restarted_total 0.0" in lines, "nobody died"
+        assert daemon.end() == 0
+
+    @pytest.mark.parametrize(("text", "said"), [(b"{", "data was truncated"), (b"{}", "missing required field `zones`")])
+    def test_what_cannot_be_read_changes_nothing(self, daemon: Running, text: bytes, said: str) -> None:
+        pid, _ = daemon.ask()
+        (Path(daemon.control).parent / "config.json").write_bytes(text)
+        daemon.process.send_signal(signal.SIGHUP)
+        eventually(lambda: "stays as it was" in daemon.stderr)
+        first, second = daemon.stderr.splitlines()
+        assert first.startswith(f"forwarder: {Path(daemon.control).parent}/config.json: ")
+        assert said in first
+        assert second == "forwarder: configuration stays as it was"
+        assert daemon.ask()[0] == pid
+
+    def test_a_worker_that_cannot_serve_by_it_leaves_the_former_serving(self, daemon: Running) -> None:
+        pid, _ = daemon.ask()
+        daemon.reload(changed(daemon.config, max_in_progress=stand_in.DIES), says="stays as it was")
+        assert daemon.stderr.splitlines()[-2:] == [
+            "forwarder: the workers of the new configuration did not come to serve, those before serve on",
+            "forwarder: configuration stays as it was",
+        ]
+        assert daemon.ask()[0] == pid
+        assert daemon.health()["workers"][0]["pid"] == pid
+        daemon.reload(changed(daemon.config, deadline=1.5))
+        eventually(lambda: stand_in.ask(daemon.server).deadline == 1.5)
+        assert daemon.end() == 0
+
+    def test_a_signal_in_the_middle_of_one_ends_it(self, daemon: Running) -> None:
+        pid, _ = daemon.ask()
+        written(Path(daemon.control).parent, changed(daemon.config, max_in_progress=stand_in.HANGS))
+        daemon.process.send_signal(signal.SIGHUP)
+        eventually(lambda: len(children(daemon.process.pid)) == 2)
+        both = children(daemon.process.pid)
+        begun = time.monotonic()
+        assert daemon.end() == 0
+        assert time.monotonic() < begun + 5.0, "the reload was waited for"
+        assert daemon.stderr.splitlines() == [
+            "forwarder: the end came first",
+            "forwarder: configuration stays as it was",
+        ]
+        assert all(map(has_ended, {pid, *both}))
+
+    def test_what_needs_another_start_is_said(self, daemon: Running) -> None:
+        before, now = daemon.config.observe.http, f"127.0.0.1:{free_port()}"
+        observe = msgspec.structs.replace(daemon.config.observe, http=now)
+        daemon.reload(msgspec.structs.replace(daemon.config, observe=observe, user="nobody"))
+        lines = daemon.stderr.splitlines()
+        assert f"forwarder: observe.http: {before} stays until the next start: restart, or forwarder run --takeover" in lines
+        assert f"forwarder: user: uid {os.geteuid()} stays until the next start: restart" in lines
+        assert daemon.page("/ready")[0] == 200
+
+
+class TestAsked:
+    """At the control socket."""
+
+    def test_a_flush_is_passed_on(self, daemon: Running) -> None:
+        flushed = asking.ask([daemon.control], protocol.Flush(protocol.VERSION, "hello.test"))
+        assert flushed == protocol.Flushed(entries=1, pinned=1)
+
+    def test_a_reload_tells_what_it_says(self, daemon: Running) -> None:
+        asked = protocol.Reload(protocol.VERSION)
+        assert asking.ask([daemon.control], asked) == protocol.Reloaded([])
+        written(Path(daemon.control).parent, changed(daemon.config, max_in_progress=stand_in.DIES))
+        with pytest.raises(ControlError, match=r"(?s)did not come to serve.*stays as it was"):
+            asking.ask([daemon.control], asked)
+
+    def test_a_release_without_a_takeover_is_refused(self, daemon: Running) -> None:
+        with pytest.raises(ControlError, match="nothing was handed over in this conversation"):
+            asking.ask([daemon.control], protocol.Release(protocol.VERSION))
+        daemon.ask()
+        assert daemon.process.poll() is None
 
 
 class TestHostsFiles:
@@ -310,7 +300,7 @@ class TestBeforeAnythingRuns:
         with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as holder:
             holder.bind(settings.split_address(config.listen.addresses[0]))
             with pytest.raises(ListenError, match="already in use"):
-                supervisor.run(config)
+                supervisor.run(config, Source(lambda: config))
 
     def test_the_port_of_the_pages_in_use_is_one_too_and_frees_the_others(self) -> None:
         config = configured()
@@ -318,7 +308,7 @@ class TestBeforeAnythingRuns:
             socket.create_server(settings.split_address(config.observe.http)),
             pytest.raises(ListenError, match=r"observe\.http"),
         ):
-            supervisor.run(config)
+            supervisor.run(config, Source(lambda: config))
         with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as again:
             again.bind(settings.split_address(config.listen.addresses[0]))
 
@@ -326,34 +316,3 @@ class TestBeforeAnythingRuns:
         with running(configured(), tmp_path, mode="short link") as daemon:
             assert daemon.process.wait(SECONDS) == 1
             assert re.search(r"ConfigError: hosts: .*100 at most: .*net\.core\.wmem_max", daemon.stderr)
-
-
-class TestSummary:
-    def summary(self, config: Config) -> list[str]:
-        return list(supervisor.summary(config, watching.asked(config).upstreams, link.Pinned([])))
-
-    def test_each_zone_says_whom_it_asks_and_how(self, tmp_path: Path) -> None:
-        (tmp_path / "resolv.conf").write_text("nameserver 192.0.2.2\n")
-        zones = (
-            Zone(zone="cluster.local", upstreams=("10.96.0.10:53",), transport="tcp"),
-            Zone(zone=".", upstreams=(str(tmp_path / "resolv.conf"), "192.0.2.3:53")),
-            Zone(zone="b", upstreams=("192.0.2.4:853@dns.example",), transport="tls"),
-        )
-        lines = self.summary(Config(zones=zones))
-        assert "  cluster.local asks 10.96.0.10:53 over TCP" in lines
-        assert f"  . asks 192.0.2.2:53, 192.0.2.3:53 over UDP (from {tmp_path}/resolv.conf)" in lines
-        assert "  b asks 192.0.2.4:853@dns.example over TLS" in lines
-        assert not any("pinned" in line for line in lines)
-
-    @pytest.mark.parametrize(
-        ("address", "line"),
-        [
-            ("127.0.0.1:5300", "dig @127.0.0.1 -p 5300 example.com"),
-            ("169.254.20.10:53", "dig @169.254.20.10 example.com"),
-            ("0.0.0.0:53", "dig @127.0.0.1 example.com"),
-            ("[::]:5300", "dig @::1 -p 5300 example.com"),
-        ],
-    )
-    def test_a_line_to_try_that_works(self, address: str, line: str) -> None:
-        zones = (Zone(zone=".", upstreams=("192.0.2.1:53",)),)
-        assert supervisor.dig_line(Config(zones=zones, listen=Listen(addresses=(address,)))) == line

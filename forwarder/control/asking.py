@@ -3,6 +3,8 @@
 Always holds: whatever keeps the daemon from answering is a ControlError, one sentence with what to do about it.
 """
 
+import contextlib
+import os
 import socket
 from collections.abc import Sequence
 
@@ -42,16 +44,22 @@ def descriptors(connection: socket.socket, count: int) -> list[int]:
     Raises ControlError when there are fewer.
     """
     found: list[int] = []
-    while len(found) < count:
-        try:
-            data, more, _, _ = socket.recv_fds(connection, 64, protocol.DESCRIPTORS, socket.MSG_CMSG_CLOEXEC)
-        except OSError as error:
-            raise ControlError(f"the daemon went away before it had handed everything over ({error.strerror})") from error
-        found += more
-        if not data or not more:
-            raise ControlError(
-                f"the daemon handed {len(found)} of {count} descriptors over: is their limit (ulimit -n) too low?"
-            )
+    with contextlib.ExitStack() as undo:
+        while len(found) < count:
+            try:
+                data, more, _, _ = socket.recv_fds(connection, 64, protocol.DESCRIPTORS)
+            except OSError as error:
+                why = error.strerror or error
+                raise ControlError(f"the daemon went away before it had handed everything over ({why})") from error
+            found += more
+            for descriptor in more:
+                undo.callback(os.close, descriptor)
+                os.set_inheritable(descriptor, False)  # noqa: FBT003 - recv_fds of Python 3.11 drops MSG_CMSG_CLOEXEC
+            if not data or not more:
+                raise ControlError(
+                    f"the daemon handed {len(found)} of {count} descriptors over: is their limit (ulimit -n) too low?"
+                )
+        undo.pop_all()
     return found
 
 
