@@ -105,7 +105,7 @@ open(sys.argv[1], "w").close()
 print(json.dumps(shown()))
 """
         uids, _, sets = json.loads(printed(program, str(theirs / "snapshot")))
-        kept = NET_BIND_SERVICE | DAC_OVERRIDE
+        kept = NET_BIND_SERVICE | DAC_OVERRIDE | NET_ADMIN
         assert uids == ["0"] * 4
         assert sets == {"CapInh": 0, "CapPrm": kept, "CapEff": kept, "CapBnd": 0, "CapAmb": 0}
 

@@ -28,7 +28,7 @@ from tests.lab.status import NET_BIND_SERVICE, SETS, capabilities_in, field_in, 
 
 NOBODY = 65534
 AS_NOBODY = ("setpriv", f"--reuid={NOBODY}", f"--regid={NOBODY}", "--clear-groups")
-DAC_OVERRIDE = 1 << 1
+DAC_OVERRIDE, NET_ADMIN = 1 << 1, 1 << 12
 NOTHING = dict.fromkeys(SETS, 0)
 PROBE = """
 import errno, json, os, signal, socket
@@ -186,7 +186,7 @@ def test_the_snapshot_is_the_users(house: House) -> None:
 
 
 def test_root_without_a_user_stays_root_and_its_worker_is_fenced(house: House) -> None:
-    kept = NET_BIND_SERVICE | DAC_OVERRIDE
+    kept = NET_BIND_SERVICE | DAC_OVERRIDE | NET_ADMIN
     with house.daemon("") as daemon:
         supervisor = status_of(daemon.process.pid)
         assert uids_in(supervisor) == {0}
