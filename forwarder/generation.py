@@ -18,7 +18,7 @@ from forwarder.observe.totals import Totals
 from forwarder.sockets import Doors
 
 REOPEN_SECONDS = 0.1
-"""What a disk gets for the snapshot before a worker that takes another's place answers: it takes longer to come about anyway."""
+"""What a disk gets for the snapshot before a worker that takes another's place answers: to come about takes it longer."""
 RESTORE_SECONDS = 5.0
 """What a generation gets to take over the answers of the former, which serves meanwhile: 64 MiB take one."""
 

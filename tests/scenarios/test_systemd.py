@@ -239,7 +239,7 @@ def asked_for(upstream: ScriptedUpstream, network: Namespace) -> int:
 
 
 def test_names_meet_their_workers_again_after_restarts(network: Namespace, several: Booted, upstream: ScriptedUpstream) -> None:
-    """Each has put back its own answers alone, so another one would ask. systemd turns what it keeps about when it is replaced."""
+    """Each has put back its own answers alone: another one would ask. systemd turns what it keeps about when it is replaced."""
     several.systemctl("start", SERVICE)
     assert several.show(SERVICE, "NFileDescriptorStore") == "5"
     assert asked_for(upstream, network) == 40
