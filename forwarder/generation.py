@@ -6,6 +6,7 @@ what a generation holds is given back when nobody refers to it any more.
 """
 
 import asyncio
+import contextlib
 import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -16,6 +17,8 @@ from forwarder.errors import ConfigError, Problem
 from forwarder.observe.totals import Totals
 from forwarder.sockets import Doors
 
+REOPEN_SECONDS = 0.1
+"""What a disk gets for the snapshot before a worker that takes another's place answers: to come about takes it longer."""
 RESTORE_SECONDS = 5.0
 """What a generation gets to take over the answers of the former, which serves meanwhile: 64 MiB take one."""
 
@@ -45,6 +48,7 @@ class Generation:
         self.settled = asyncio.Event()
         """Set when every worker has served, or none will."""
         self.has_given_up = False
+        self._reopening: set[asyncio.Task[None]] = set()
         self._around = around
         self._authorities = {ca_file: Memory(content) for ca_file, content in files.authorities.items()}
         self._count = count_for(config.listen)
@@ -61,6 +65,7 @@ class Generation:
             say_once=around.say_once,
             on_serving=self._tell_serving,
             on_giving_up=self._give_up,
+            reopen=self._reopen,
         )
         self.workers = tuple(workers.Worker(number, surroundings) for number in range(self._count))
         cache = config.cache
@@ -163,9 +168,22 @@ class Generation:
             )
             raise ConfigError((Problem("hosts", sentence),))
 
+    def _reopen(self, worker: workers.Worker) -> None:
+        """It takes another's place: have it put back what the file holds, then let it answer."""
+        task = asyncio.create_task(self._restore_and_open(worker, worker.pid))
+        self._reopening.add(task)
+        task.add_done_callback(self._reopening.discard)
+
+    async def _restore_and_open(self, worker: workers.Worker, pid: int | None) -> None:
+        told = self.snapshots.reload(worker)
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(REOPEN_SECONDS):
+                await told.wait()
+        if worker.pid == pid:
+            worker.open()
+
     def _tell_serving(self, worker: workers.Worker) -> None:
         if worker.restarts:
-            self.snapshots.reload(worker)
             self._around.say(f"worker {worker.number} (pid {worker.pid}) serving")
         if all(each.ever_served for each in self.workers):
             self.settled.set()

@@ -109,8 +109,8 @@ class _Bidding:
                 continue  # an instance before us listened there, and we do not
             if one.is_kept:
                 self._service.forget(one.name)
-            elif what.removesuffix(" UDP") in addresses:
-                yield f"{one.name} passed {what} too often: write it once for each worker"
+            elif what.partition(" ")[0] in addresses:
+                yield f"{one.name} passed {what} too often, and what reaches that socket is lost: TCP takes one for all workers"
             else:
                 yield f"{one.name} passed {what}, where nothing answers: name it in listen.addresses, or leave it out there"
 

@@ -192,10 +192,14 @@ class Snapshots:
                 async with asyncio.timeout(START_SECONDS):
                     await told.wait()
 
-    def reload(self, worker: Asked) -> None:
-        """The same for one worker that took the place of another, beside its answering."""
-        if self._file is not None:
-            self._begin(self._restore(self._file, (worker,), asyncio.Event()))
+    def reload(self, worker: Asked) -> asyncio.Event:
+        """The same for one worker that takes the place of another; set when it is told, or is not to be."""
+        told = asyncio.Event()
+        if self._file is None:
+            told.set()
+        else:
+            self._begin(self._restore(self._file, (worker,), told))
+        return told
 
     def end(self) -> None:
         """Others have the answers from now on: write no more."""

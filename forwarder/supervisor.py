@@ -237,7 +237,7 @@ class Supervisor:
 
     async def _reload(self) -> list[str]:
         """Raises ControlError: every problem, and that nothing changed."""
-        before = self._generations.now.config.listen.addresses
+        before = self._generations.now
         self._held.service.reloading()
         try:
             async with self._generations.alone():
@@ -245,9 +245,7 @@ class Supervisor:
         except (ConfigError, ListenError, ControlError) as error:
             raise ControlError(f"{error}\nconfiguration stays as it was") from error
         finally:
-            for address in set(before).difference(self._generations.now.config.listen.addresses):
-                self._held.service.forget(systemd.name_for(address))
-            self._tell_systemd()
+            self._tell_systemd(before)
         for line in (*notes, "configuration reloaded"):
             say(line)
         return notes
@@ -305,11 +303,13 @@ class Supervisor:
             self._said.add(line)
             say(line)
 
-    def _tell_systemd(self) -> None:
-        """We serve: it keeps our sockets from now on, for the process that comes after us."""
+    def _tell_systemd(self, before: Generation | None = None) -> None:
+        """We serve: it keeps our sockets from now on, for the process that comes after us, and no others of those before."""
         service, now = self._held.service, self._generations.now
-        for address, group, listener in zip(now.config.listen.addresses, now.doors.udp, now.doors.tcp, strict=True):
-            service.keep(systemd.name_for(address), [bound.fileno() for bound in (*group, listener)])
+        for name in _names_kept(before).keys() - _names_kept(now):
+            service.forget(name)
+        for name, bound in _names_kept(now).items():
+            service.keep(name, [bound.fileno()])
         service.keep("http", [self._held.http.fileno()])
         service.ready(f"serving {', '.join(now.config.listen.addresses)}")
 
@@ -352,6 +352,16 @@ class Supervisor:
                 f"listen.receive_buffer: the kernel grants {granted} octets of {asked}, so a burst may be lost: "
                 f"set net.core.rmem_max to {asked} (sysctl), or give the daemon CAP_NET_ADMIN"
             )
+
+
+def _names_kept(generation: Generation | None) -> dict[str, socket.socket]:
+    """By which name systemd keeps which socket: the listener of an address, then those of its workers in their order."""
+    if generation is None:
+        return {}
+    addresses, doors = generation.config.listen.addresses, generation.doors
+    groups = zip(addresses, doors.tcp, doors.udp, strict=True)
+    at = [(address, (listener, *group)) for address, listener, group in groups]
+    return {systemd.name_for(address, place): bound for address, group in at for place, bound in enumerate(group)}
 
 
 def _say_why(name: str, task: asyncio.Task[None]) -> None:

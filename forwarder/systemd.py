@@ -46,7 +46,7 @@ class Service:
         self.watchdog_interval = watchdog_interval
         """Seconds between two calls of `alive`, half of WatchdogSec=; None where nobody waits for them."""
         self.passed = tuple(passed)
-        """In the order of their numbers; whoever takes one owns it."""
+        """What .socket units passed, in their order, then what was kept, in the order of names; whoever takes one owns it."""
         self._held_elsewhere = {_identity(one.descriptor) for one in passed if not one.is_kept}
         self._address = address.replace("@", "\0", 1) if address is not None and address.startswith("@") else address
         self._socket = None if address is None else _datagram_socket()
@@ -126,9 +126,12 @@ class Service:
         return True
 
 
-def name_for(address: str) -> str:
-    """The name by which the sockets of a listen address are kept: a colon would end it. `[::1]:53` -> `[__1]_53`."""
-    return address.replace(":", "_")
+def name_for(address: str, place: int) -> str:
+    """The name by which a socket of a listen address is kept: a colon would end it. `[::1]:53`, 2 -> `[__1]_53-02`.
+
+    `place`: below 100, which of its sockets it is. systemd keeps them in no order, and sorted by name they are in ours again.
+    """
+    return f"{address.replace(':', '_')}-{place:02}"
 
 
 def _identity(descriptor: int) -> tuple[int, int]:
@@ -151,14 +154,14 @@ def _watchdog_interval(microseconds: str, pid: str) -> float | None:
 
 
 def _passed(count: str, names: Sequence[str]) -> list[Passed]:
-    """What came, from descriptor 3 on; a number that is not open is left out."""
+    """What came, from descriptor 3 on, in our order; a number that is not open is left out."""
     found = []
     for place in range(int(count) if _is_number(count) else 0):
         descriptor, name = FIRST_DESCRIPTOR + place, (names[place] if place < len(names) else "") or UNNAMED
         with contextlib.suppress(OSError):
             os.set_inheritable(descriptor, False)  # noqa: FBT003 - the name of the function says what is false
             found.append(Passed(descriptor, name.removeprefix(KEPT), name.startswith(KEPT)))
-    return found
+    return sorted(found, key=lambda one: (one.is_kept, one.name if one.is_kept else ""))
 
 
 def _is_number(text: str) -> bool:

@@ -84,6 +84,8 @@ class Surroundings:
     """The same, for what is true of many workers."""
     on_serving: Callable[["Worker"], None]
     on_giving_up: Callable[[], None]
+    reopen: Callable[["Worker"], None] = lambda worker: worker.open()
+    """A process took the place of another, and is to answer: `open` it, now or soon."""
 
 
 class Worker:
@@ -142,8 +144,6 @@ class Worker:
             os.ftruncate(self.counters, counters.SIZE * 8)
             self._slots = counters.mapped(self.counters)
             ours.send(link.written(self._around.begin(self)))
-            if self._opens:
-                ours.send(link.written(link.Open()))
             self._process = subprocess.Popen(  # noqa: S603 - the program is ours, its argument a number
                 [*self._around.program, str(theirs.fileno())],
                 stdin=subprocess.DEVNULL,
@@ -164,9 +164,11 @@ class Worker:
         self._loop.add_reader(ours, self._hear)
         self._loop.add_reader(self._process_ended, self._end)
         self._next_look = self._loop.call_later(LOOK_SECONDS, self._look, 0, 0)
+        if self._opens:
+            self._around.reopen(self)
 
     def open(self) -> None:
-        """Let it answer, and its successors as soon as they can."""
+        """Let it answer, and have its successors answer as soon as they can. Once for each process."""
         self._opens = True
         self.tell(link.Open())
 

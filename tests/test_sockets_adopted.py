@@ -1,5 +1,6 @@
 """Doors that somebody else bound: taken with what waits in them, and made like our own."""
 
+import contextlib
 import os
 import socket
 
@@ -40,6 +41,28 @@ def test_what_is_not_offered_is_bound() -> None:
     assert doors.tcp[1].getsockname() == (host, port)
     assert doors.udp[0][0].getsockname() == doors.tcp[0].getsockname() == ("127.0.0.1", int(other.rpartition(":")[2]))
     doors.close()
+
+
+def test_sockets_of_several_workers_are_adopted_in_their_order_and_joined() -> None:
+    address = f"127.0.0.1:{free_port()}"
+    with contextlib.closing(sockets.bind_doors([address], BUFFER, 2)) as former:
+        passed = [os.dup(descriptor) for descriptor in former.descriptors]
+        with contextlib.closing(sockets.bind_doors([address], BUFFER, 3, Offered(passed))) as doors:
+            (group,) = doors.udp
+            assert [door.fileno() for door in group[:2]] == passed[:2]
+            assert len(group) == 3
+            assert doors.complaints == ()
+        fewer = [os.dup(descriptor) for descriptor in former.descriptors]
+        with contextlib.closing(sockets.bind_doors([address], BUFFER, 1, Offered(fewer))) as doors:
+            assert doors.udp_for(0, 1) == fewer[:2], "one that nobody reads loses what reaches it"
+
+
+def test_socket_that_nobody_may_join_is_for_all_workers() -> None:
+    udp, tcp = bound_pair()
+    host, port = udp.getsockname()
+    with contextlib.closing(sockets.bind_doors([f"{host}:{port}"], BUFFER, 2, Offered([udp.detach(), tcp.detach()]))) as doors:
+        assert doors.udp_for(0, 2) == doors.udp_for(1, 2) == [doors.udp[0][0].fileno()]
+        assert doors.complaints == (f"{host}:{port} UDP: 1 of 2 sockets could be bound: {sockets.SHARED}",)
 
 
 def test_larger_receive_buffer_stays() -> None:

@@ -29,6 +29,15 @@ service = systemd.Service.from_environment(environment)
 print([(one.descriptor, one.name, one.is_kept, one.is_socket, os.get_inheritable(one.descriptor)) for one in service.passed])
 print(service.watchdog_interval, [name for name in environment if name.startswith(("LISTEN", "NOTIFY", "WATCHDOG"))])
 """
+SORTED = """
+import os, socket
+from forwarder import systemd
+passed = socket.socket()
+for number in range(3, 9):
+    os.dup2(passed.fileno(), number)
+os.environ["LISTEN_PID"] = str(os.getpid())
+print(*(one.name for one in systemd.Service.from_environment(os.environ).passed))
+"""
 
 
 class Played:
@@ -227,4 +236,20 @@ def test_memory_file_is_no_socket() -> None:
 
 
 def test_name_for_an_address_has_no_colon() -> None:
-    assert systemd.name_for("[fd00::10]:53") == "[fd00__10]_53"
+    assert systemd.name_for("[fd00::10]:53", 7) == "[fd00__10]_53-07"
+
+
+def test_what_was_kept_comes_back_in_our_order_behind_what_a_unit_passed() -> None:
+    """systemd keeps a list at whose head it puts what is new."""
+    names = [f"{systemd.KEPT}{systemd.name_for('a:53', place)}" for place in (10, 2, 1, 0)]
+    said = {"LISTEN_FDS": "6", "LISTEN_FDNAMES": ":".join((*names[:2], "z.socket", *names[2:], "a.socket"))}
+    (passed,) = subprocess.run(
+        [sys.executable, "-c", SORTED],
+        env={**os.environ, **said},
+        cwd=PROJECT,
+        capture_output=True,
+        text=True,
+        timeout=30,
+        check=True,
+    ).stdout.splitlines()
+    assert passed == "z.socket a.socket a_53-00 a_53-01 a_53-02 a_53-10"

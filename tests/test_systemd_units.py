@@ -80,6 +80,11 @@ def test_sockets_are_those_of_the_configuration_for_a_host() -> None:
     assert Path(config.cache.snapshot).parent == Path("/var/lib") / settings("forwarder.service")["StateDirectory"][0]
 
 
+def test_reload_asks_the_daemon_that_was_started() -> None:
+    (started,), (reload,) = settings("forwarder.service")["ExecStart"], settings("forwarder.service")["ExecReload"]
+    assert reload == started.replace(" run ", " reload ")
+
+
 def test_it_has_longer_to_stop_than_it_takes() -> None:
     assert settings("forwarder.service")["TimeoutStopSec"] == ["5s"]  # it drains for 3 s at most
     assert settings("forwarder.service")["KillMode"] == ["mixed"]

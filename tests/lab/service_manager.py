@@ -241,12 +241,12 @@ class PlayedSystemd:
             self._ready.set()
 
     def _keep(self, name: str, descriptors: Sequence[int]) -> None:
-        """One descriptor for each socket."""
+        """One descriptor for each socket, the last one first."""
         for descriptor in descriptors:
             if any(os.path.sameopenfile(descriptor, kept) for _, kept in self.store):
                 os.close(descriptor)
             else:
-                self.store.append((name, descriptor))
+                self.store.insert(0, (name, descriptor))  # systemd puts it at the head of its list
 
     def _dropped(self, descriptors: Sequence[int]) -> list[int]:
         for descriptor in descriptors:

@@ -28,7 +28,7 @@ from tests.lab.status import NET_BIND_SERVICE, SETS, capabilities_in, field_in, 
 
 NOBODY = 65534
 AS_NOBODY = ("setpriv", f"--reuid={NOBODY}", f"--regid={NOBODY}", "--clear-groups")
-NET_ADMIN, DAC_OVERRIDE = 1 << 12, 1 << 1
+DAC_OVERRIDE, NET_ADMIN = 1 << 1, 1 << 12
 NOTHING = dict.fromkeys(SETS, 0)
 PROBE = """
 import errno, json, os, signal, socket

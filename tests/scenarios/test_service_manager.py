@@ -1,5 +1,6 @@
 """A unit of systemd, played: what the daemon is passed it uses, what it must not lose it has kept, and it says how it is."""
 
+import contextlib
 import os
 import signal
 import socket
@@ -8,7 +9,7 @@ from pathlib import Path
 
 from forwarder import systemd
 from tests.lab.clients import ask, query, rdatas
-from tests.lab.ports import bound_pair
+from tests.lab.ports import bound_pair, free_port
 from tests.lab.service_manager import UNIT, PlayedSystemd
 from tests.lab.steady import Steady
 
@@ -43,8 +44,8 @@ def workers(unit: PlayedSystemd) -> list[str]:
 def test_restart_loses_no_query_to_sockets_that_are_kept() -> None:
     with PlayedSystemd(CONFIG) as unit:
         assert is_answering(unit)
-        name = systemd.KEPT + systemd.name_for(f"127.0.0.1:{unit.server[1]}")
-        assert [kept for kept, _ in unit.store] == [name, name, systemd.KEPT + "http"]
+        names = [systemd.KEPT + systemd.name_for(f"127.0.0.1:{unit.server[1]}", place) for place in range(2)]
+        assert [kept for kept, _ in reversed(unit.store)] == [*names, systemd.KEPT + "http"]
         former = unit.main.pid
         assert lost_over(unit, "restart", "restart") == 0
         assert unit.main.pid != former
@@ -88,14 +89,17 @@ def test_daemon_that_hangs_is_replaced() -> None:
 
 
 def test_workers_inherit_nothing_of_systemd() -> None:
-    with PlayedSystemd(CONFIG, watchdog=30.0) as unit:
+    """But what it would hand over if we were killed."""
+    udp, tcp = bound_pair()
+    with udp, tcp, PlayedSystemd(CONFIG, watchdog=30.0, listening=(udp,)) as unit:
         (worker,) = workers(unit)
         environment = Path(f"/proc/{worker}/environ").read_text()
         assert "PYTHONSAFEPATH" in environment
         assert not any(name in environment for name in ("NOTIFY_SOCKET", "LISTEN_", "WATCHDOG_"))
         held = {entry.stat().st_ino for entry in Path(f"/proc/{worker}/fd").iterdir()}
         http = next(descriptor for name, descriptor in unit.store if name == systemd.KEPT + "http")
-        assert os.fstat(http).st_ino not in held
+        assert os.fstat(http).st_ino in held
+        assert os.fstat(udp.fileno()).st_ino not in held, "no setting names it"
 
 
 def test_socket_that_no_setting_names_is_complained_of() -> None:
@@ -107,14 +111,19 @@ def test_socket_that_no_setting_names_is_complained_of() -> None:
 
 
 def test_socket_that_no_worker_reads_is_complained_of() -> None:
-    udp, tcp = bound_pair()
-    with udp, tcp, socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as again:
-        for one in (udp, again):
-            one.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
-        again.bind(udp.getsockname())
-        with PlayedSystemd(CONFIG, server=udp.getsockname(), listening=(udp, again, tcp)) as unit:
-            place = f"127.0.0.1:{udp.getsockname()[1]} UDP"
-            assert f"forwarder: {UNIT} passed {place} too often, and what reaches that socket is lost" in unit.stderr
+    """Of several at one address a worker reads all that are for datagrams, and listens on one."""
+    address = ("127.0.0.1", free_port())
+    with contextlib.ExitStack() as undo:
+        passed = []
+        for kind in (socket.SOCK_DGRAM, socket.SOCK_DGRAM, socket.SOCK_STREAM, socket.SOCK_STREAM):
+            passed.append(undo.enter_context(socket.socket(socket.AF_INET, kind)))
+            passed[-1].setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+            passed[-1].bind(address)
+        with PlayedSystemd(CONFIG, server=address, listening=passed) as unit:
+            (complaint,) = unit.stderr.splitlines()
+            place = f"127.0.0.1:{address[1]} TCP"
+            assert complaint.startswith(f"forwarder: {UNIT} passed {place} too often, and what reaches that socket is lost")
+            assert all(is_answering(unit) for _ in range(20))
 
 
 def test_address_that_is_named_no_more_is_kept_no_more() -> None:

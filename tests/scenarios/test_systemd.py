@@ -1,15 +1,18 @@
 """The units under systemd itself, booted for the test: started, reloaded, restarted, killed, hung; within their bounds."""
 
+import socket
 import time
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 
+from tests.lab.behaviours import answer
 from tests.lab.booted import PROJECT, UNITS, Booted
+from tests.lab.clients import ask, query, rdatas
 from tests.lab.namespaces import Namespace, Network
 from tests.lab.needs import needs_program
 from tests.lab.patience import wait_for
+from tests.lab.scripted import ScriptedUpstream
 from tests.lab.steady import Steady
 
 ADDRESS = ("169.254.20.10", 53)
@@ -18,6 +21,7 @@ NODE_SERVICE = "forwarder-node.service"
 SUCCESSION_PATH = "/opt/forwarder/succession"
 SOCKET = "forwarder.socket"
 HELLO = ("hello.test", "A")
+CONFIG_PATH = "/etc/forwarder/forwarder.yaml"
 CONFIG = """
 listen: {addresses: ["169.254.20.10:53"]}
 zones: [{zone: ., upstreams: ["127.0.0.1:9"]}]
@@ -82,7 +86,7 @@ def installed(network: Namespace) -> Iterator[Booted]:
             host.write(f"{UNITS}/{unit}", (PROJECT / "systemd" / unit).read_text())
         host.write(f"{UNITS}/{SERVICE}.d/watchdog.conf", WATCHDOG)
         host.write("/usr/lib/sysusers.d/forwarder.conf", (PROJECT / "systemd" / "forwarder.sysusers.conf").read_text())
-        host.write("/etc/forwarder/forwarder.yaml", CONFIG)
+        host.write(CONFIG_PATH, CONFIG)
         assert host.run("systemd-sysusers").returncode == 0
         host.systemctl("daemon-reload")
         yield host
@@ -109,6 +113,11 @@ def lost_over(network: Namespace, host: Booted, *commands: tuple[str, ...]) -> i
         told = client.report().told
     assert len(told) == RATE * SECONDS
     return sum(one.answers == 0 for one in told)
+
+
+def processes_of(host: Booted) -> set[str]:
+    """Process numbers of all that runs in the service's control group."""
+    return set(host.run("cat", f"/sys/fs/cgroup{host.show(SERVICE, 'ControlGroup')}/cgroup.procs").stdout.split())
 
 
 def status_of(host: Booted, pid: str) -> dict[str, str]:
@@ -139,6 +148,131 @@ def test_reload_and_restart_lose_no_query(network: Namespace, host: Booted) -> N
     assert host.show(SERVICE, "NFileDescriptorStore") == "3"  # UDP, TCP, the pages
 
 
+def test_reload_comes_back_when_the_new_configuration_serves(network: Namespace, host: Booted) -> None:
+    former = host.show(SERVICE, "MainPID")
+    host.write(CONFIG_PATH, CONFIG.replace("192.0.2.1", "192.0.2.2"))
+    try:
+        host.systemctl("reload", SERVICE)
+        assert dig(network) == "192.0.2.2"
+    finally:
+        host.write(CONFIG_PATH, CONFIG)
+        host.systemctl("reload", SERVICE)
+    assert dig(network) == "192.0.2.1"
+    assert host.show(SERVICE, "ActiveState") == "active"
+    assert host.show(SERVICE, "MainPID") == former
+
+
+def test_reload_of_a_wrong_configuration_fails_and_the_old_one_stays(network: Namespace, host: Booted) -> None:
+    host.write(CONFIG_PATH, CONFIG.replace("zones:", "zonen:"))
+    try:
+        assert host.run("systemctl", "reload", SERVICE).returncode != 0
+        assert dig(network) == "192.0.2.1"
+        assert "zonen" in host.journal()
+        assert host.show(SERVICE, "ActiveState") == "active"
+    finally:
+        host.write(CONFIG_PATH, CONFIG)
+    host.systemctl("reload", SERVICE)
+    assert dig(network) == "192.0.2.1"
+
+
+def test_reload_that_cannot_be_served_fails_and_the_old_one_stays(network: Namespace, host: Booted) -> None:
+    """The configuration is well-formed, and somebody else listens there."""
+    taken = "127.0.0.1:9953"
+    host.write(CONFIG_PATH, CONFIG.replace('53"]', f'53", "{taken}"]'))
+    try:
+        with network.inside(), socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as somebody:
+            somebody.bind(("127.0.0.1", 9953))
+            assert host.run("systemctl", "reload", SERVICE).returncode != 0
+            assert f"{taken} UDP: already in use" in host.journal()
+            assert dig(network) == "192.0.2.1"
+            assert host.show(SERVICE, "NFileDescriptorStore") == "3"
+    finally:
+        host.write(CONFIG_PATH, CONFIG)
+    host.systemctl("reload", SERVICE)
+
+
+def test_address_that_a_reload_adds_is_kept_and_one_it_takes_away_is_forgotten(network: Namespace, host: Booted) -> None:
+    more = "127.0.0.1:9953"
+    host.write(CONFIG_PATH, CONFIG.replace('53"]', f'53", "{more}"]'))
+    try:
+        host.systemctl("reload", SERVICE)
+        assert host.show(SERVICE, "NFileDescriptorStore") == "5"
+        assert host.show(SERVICE, "StatusText") == f"serving 169.254.20.10:53, {more}"
+        host.systemctl("restart", SERVICE)
+        assert network.run("dig", "+short", "-p", "9953", "@127.0.0.1", HELLO[0]).stdout == "192.0.2.1\n"
+        assert host.show(SERVICE, "NFileDescriptorStore") == "5"
+    finally:
+        host.write(CONFIG_PATH, CONFIG)
+        host.systemctl("reload", SERVICE)
+    wait_for(lambda: host.show(SERVICE, "NFileDescriptorStore") == "3", "it is forgotten")
+    wait_for(lambda: network.run("ss", "-Hlnu", "sport = :9953").stdout == "", "nobody holds it any more")
+
+
+@pytest.fixture
+def upstream(network: Namespace) -> Iterator[ScriptedUpstream]:
+    with network.inside():
+        upstream = ScriptedUpstream()
+    upstream.default = answer("@ 3000 IN A 192.0.2.9")
+    with upstream:
+        yield upstream
+
+
+@pytest.fixture
+def several(installed: Booted, upstream: ScriptedUpstream) -> Iterator[Booted]:
+    """The same host with three workers."""
+    config = CONFIG.replace("127.0.0.1:9", upstream.address).replace("{addresses", "{workers: 3, addresses")
+    installed.write(CONFIG_PATH, config)
+    yield installed
+    installed.systemctl("stop", SERVICE, SOCKET)
+    installed.run("rm", "-rf", f"{UNITS}/{SOCKET}.d", "/var/lib/forwarder/cache")
+    installed.systemctl("daemon-reload")
+    installed.write(CONFIG_PATH, CONFIG)
+
+
+def asked_for(upstream: ScriptedUpstream, network: Namespace) -> int:
+    """How many of 40 names the upstream was asked for, when each was asked for once here."""
+    before = len(upstream.received)
+    with network.inside():
+        for number in range(40):
+            assert rdatas(ask(ADDRESS, query(f"name{number}.test"))) == ["192.0.2.9"]
+    return len(upstream.received) - before
+
+
+def test_names_meet_their_workers_again_after_restarts(network: Namespace, several: Booted, upstream: ScriptedUpstream) -> None:
+    """Each has put back its own answers alone: another one would ask. systemd turns what it keeps about when it is replaced."""
+    several.systemctl("start", SERVICE)
+    assert several.show(SERVICE, "NFileDescriptorStore") == "5"
+    assert asked_for(upstream, network) == 40
+    for turn in range(2):
+        several.systemctl("restart", SERVICE)
+        assert asked_for(upstream, network) == 0, turn
+        several.systemctl("daemon-reexec")
+    assert several.show(SERVICE, "NFileDescriptorStore") == "5"
+
+
+def test_names_meet_their_workers_through_as_many_sockets_of_a_unit(
+    network: Namespace, several: Booted, upstream: ScriptedUpstream
+) -> None:
+    several.write(f"{UNITS}/{SOCKET}.d/workers.conf", "[Socket]\n" + 2 * "ListenDatagram=169.254.20.10:53\n")
+    several.systemctl("daemon-reload")
+    before = len(several.journal())
+    several.systemctl("start", SOCKET)
+    assert dig(network) == "192.0.2.1"
+    assert asked_for(upstream, network) == 40
+    several.systemctl("restart", SERVICE)
+    assert asked_for(upstream, network) == 0
+    assert several.show(SERVICE, "NFileDescriptorStore") == "1"
+    assert "sockets could be bound" not in several.journal()[before:]
+
+
+def test_workers_share_the_one_socket_of_a_unit(network: Namespace, several: Booted, upstream: ScriptedUpstream) -> None:
+    several.systemctl("start", SOCKET)
+    assert dig(network) == "192.0.2.1"
+    wait_for(lambda: several.show(SERVICE, "ActiveState") == "active", "all of them serve")
+    asked_for(upstream, network)
+    assert "169.254.20.10:53 UDP: 1 of 3 sockets could be bound: workers read them together" in several.journal()
+
+
 def test_restart_with_the_socket_unit_loses_no_query(network: Namespace, host: Booted) -> None:
     host.systemctl("stop", SERVICE)
     host.systemctl("start", SOCKET)
@@ -149,10 +283,13 @@ def test_restart_with_the_socket_unit_loses_no_query(network: Namespace, host: B
 
 
 def test_killed_supervisor_has_a_successor_on_the_same_sockets(network: Namespace, host: Booted) -> None:
-    restarts = int(host.show(SERVICE, "NRestarts"))
+    restarts, former = int(host.show(SERVICE, "NRestarts")), processes_of(host)
     assert lost_over(network, host, ("kill", "--kill-whom=main", "--signal=SIGKILL", SERVICE)) <= ONE_BATCH
     assert int(host.show(SERVICE, "NRestarts")) == restarts + 1
     assert host.show(SERVICE, "ActiveState") == "active"
+    assert former.isdisjoint(processes_of(host)), "a worker outlived its supervisor"
+    assert len(processes_of(host)) == len(former)
+    assert host.run("/opt/forwarder/bin/forwarder", "flush", "--all").returncode == 0, "the control socket is the new one's"
 
 
 def test_supervisor_that_hangs_is_replaced(network: Namespace, host: Booted) -> None:
@@ -174,11 +311,10 @@ def test_stop_leaves_nothing(host: Booted) -> None:
 
 
 def test_wrong_configuration_that_is_mended_is_served(network: Namespace, host: Booted) -> None:
-    place = Path("/etc/forwarder/forwarder.yaml")
     host.systemctl("stop", SERVICE)
-    host.write(str(place), "zones: nowhere")
+    host.write(CONFIG_PATH, "zones: nowhere")
     assert host.run("systemctl", "start", SERVICE).returncode != 0
-    host.write(str(place), CONFIG)
+    host.write(CONFIG_PATH, CONFIG)
     wait_for(lambda: dig(network, "+tries=1", "+time=1") == "192.0.2.1", "it serves")
 
 
