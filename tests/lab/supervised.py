@@ -114,7 +114,7 @@ class Running:
         self.process.send_signal(signal.SIGHUP)
         eventually(lambda: self.stderr.count(says) > lines)
 
-    def health(self) -> Any:  # noqa: ANN401 - JSON
+    def health(self) -> Any:  # noqa: ANN401 - whatever JSON holds
         return json.loads(self.page("/health")[1])
 
     def page(self, path: str) -> tuple[int, str]:
