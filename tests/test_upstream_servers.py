@@ -213,6 +213,11 @@ def watched(scene: Scene) -> Watched:
 NOW = 1000.0
 
 
+def test_of_several_workers_each_has_its_part_of_the_budget(scene: Scene) -> None:
+    server = Server("one", (Leg(scene.network),), Tally(scene.counts, 0, scene.network.turn), NOW, 1 / 4)
+    assert [server.budget.take(NOW) for _ in range(65)] == [True] * 64 + [False]
+
+
 def test_at_first_it_is_up_and_ready(watched: Watched) -> None:
     assert (watched.server.is_usable, watched.server.is_ready, watched.gauge) == (True, True, 1)
 

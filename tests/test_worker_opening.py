@@ -1,5 +1,7 @@
 """A worker before it serves, and one of several: doors that stay closed until they are opened, and its share of everything."""
 
+from pathlib import Path
+
 import dns.rcode
 import msgspec
 import pytest
@@ -11,6 +13,7 @@ from forwarder.wire.names import name_from_text
 from tests.lab.behaviours import answer, silent
 from tests.lab.clients import UdpClient, ask, query, rdatas
 from tests.lab.scripted import ScriptedUpstream
+from tests.lab.status import field_in
 from tests.test_cache_snapshot import key_of
 from tests.test_worker import Bench, bench, serving, until, zone_for
 
@@ -19,6 +22,11 @@ NAMES = [f"n{number}.test." for number in range(12)]
 
 def report(at: Bench) -> link.Report:
     return link.read_report(at.ours.recv(link.MAX_MESSAGE_SIZE))
+
+
+def has_given_up(process: int | str) -> bool:
+    """Whether it can have no new privileges, which a worker gives up with all others."""
+    return field_in(Path(f"/proc/{process}/status").read_text(), "NoNewPrivs") == "1"
 
 
 def test_nothing_is_answered_before_the_doors_are_opened() -> None:
@@ -31,9 +39,11 @@ def test_nothing_is_answered_before_the_doors_are_opened() -> None:
         assert report(at) == link.Flushed(9, 0), "it is there, and does as it is told"
         assert client.receive(seconds=0.1) is None
         assert (upstream.received, at.counts[counters.HEARTBEAT]) == ([], 0)
+        assert has_given_up(at.process.pid) == has_given_up("self"), "as it was started"
         at.tell(link.Open())
         serves = report(at)
         assert isinstance(serves, link.Serving)
+        assert has_given_up(at.process.pid), "before anything of a stranger was read"
         response = client.receive()
         assert response is not None
         assert rdatas(response) == ["192.0.2.1"], "what waited is answered"
