@@ -9,6 +9,7 @@ the memory is given back once it was read or saved.
 import asyncio
 import contextlib
 import errno
+import fcntl
 import functools
 import os
 import stat
@@ -68,6 +69,17 @@ class File:
 
         Raises OSError; the file is then what it was.
         """
+        directory = os.open(self.path.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        try:
+            with contextlib.suppress(OSError):  # some network file systems have no locks
+                fcntl.flock(directory, fcntl.LOCK_EX)  # whoever hands over may still be writing it, here or in another process
+            self._save(parts)
+            os.fsync(directory)
+        finally:
+            os.close(directory)
+        return sum(part.size for part in parts)
+
+    def _save(self, parts: Sequence[link.Part]) -> None:
         beside = self.path.with_name(self.path.name + ".tmp")
         beside.unlink(missing_ok=True)
         target = os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, MODE)
@@ -82,12 +94,6 @@ class File:
             raise
         finally:
             os.close(target)
-        directory = os.open(self.path.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-        try:
-            os.fsync(directory)
-        finally:
-            os.close(directory)
-        return sum(part.size for part in parts)
 
     def remove(self) -> None:
         """Nobody is to read the file any more."""
@@ -233,8 +239,8 @@ class Snapshots:
                     return
                 try:
                     parts = await self.written()
-                    if not parts:
-                        return  # nobody was there to write
+                    if not parts or self._file is None:
+                        return  # nobody was there to write, or others have the answers by now
                     await _in_thread(functools.partial(file.save, parts))
                 except OSError as error:
                     self._say_unwritten(file, error.strerror)

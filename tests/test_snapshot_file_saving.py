@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from forwarder import link
-from tests.test_snapshot_file import OCTETS
+from tests.test_snapshot_file import OCTETS, filled, save
 from tests.test_snapshot_file_turns import SECONDS, Play, play
 
 
@@ -161,6 +161,47 @@ def test_who_has_given_the_answers_away_writes_no_more(path: Path) -> None:
         assert one.saved() == b"of the successor"
 
     play(path, scene)
+
+
+def test_nor_what_its_workers_were_writing_meanwhile(path: Path) -> None:
+    async def scene(one: Play) -> None:
+        one.snapshots.save()
+        await one.asked()
+        one.snapshots.end()
+        one.worker.write(OCTETS)
+        assert await one.nobody_asked()
+        assert one.saved() == b""
+
+    play(path, scene)
+
+
+def test_two_that_write_the_file_at_the_same_time_write_it_one_after_the_other(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The one hands over and has not ended yet: the file is whole all the time, and at the end the later one's."""
+    may_go_on, is_inside = threading.Event(), threading.Event()
+    fsync = os.fsync
+
+    def waiting(number: int) -> None:
+        is_inside.set()
+        may_go_on.wait(SECONDS)
+        fsync(number)
+
+    monkeypatch.setattr(os, "fsync", waiting)
+    former, successor = filled(path, b"former"), filled(path, b"successor")
+    first = threading.Thread(target=save, args=(former, 6))
+    second = threading.Thread(target=save, args=(successor, 9))
+    first.start()
+    assert is_inside.wait(SECONDS)
+    second.start()
+    second.join(0.05)
+    beside = path.with_name("snapshot.tmp")
+    assert beside.read_bytes() == b"former", "the second waits"
+    may_go_on.set()
+    first.join(SECONDS)
+    second.join(SECONDS)
+    assert path.read_bytes() == b"successor"
+    assert not beside.exists()
 
 
 def test_nor_what_was_waiting_for_its_turn_meanwhile(path: Path) -> None:
