@@ -60,10 +60,10 @@ class Instances(Daemon):
         self.process.send_signal(signal.SIGHUP)
         wait_for(lambda: self.stderr.count(RELOADED) > lines, f"a line {RELOADED!r}... after SIGHUP")
 
-    def hand_over(self) -> Ended:
-        """Start an instance that takes over, and wait until the former has left."""
+    def hand_over(self, *arguments: str) -> Ended:
+        """Start an instance that takes over (`--takeover`, unless it is told otherwise), and wait until the former has left."""
         former, workers = self.process, self.workers()
-        self._start("--takeover")
+        self._start(*(arguments or ("--takeover",)))
         status = former.wait(HANG)
         wait_for(lambda: len(self.workers()) == len(workers), "the successor has workers")
         return Ended(status, workers)
