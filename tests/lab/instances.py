@@ -60,10 +60,10 @@ class Instances(Daemon):
         self.process.send_signal(signal.SIGHUP)
         wait_for(lambda: self.stderr.count(RELOADED) > lines, f"a line {RELOADED!r}... after SIGHUP")
 
-    def hand_over(self, *arguments: str) -> Ended:
-        """Start an instance that takes over (`--takeover`, unless it is told otherwise), and wait until the former has left."""
+    def hand_over(self) -> Ended:
+        """Start an instance that takes over, and wait until the former has left."""
         former, workers = self.process, self.workers()
-        self._start(*(arguments or ("--takeover",)))
+        self._start("--takeover")
         status = former.wait(HANG)
         wait_for(lambda: len(self.workers()) == len(workers), "the successor has workers")
         return Ended(status, workers)
@@ -76,9 +76,9 @@ class Instances(Daemon):
         self.process.returncode = 0  # killed by the test: no fault of the daemon's
         return workers
 
-    def start_again(self) -> None:
-        """Another instance, as if the former had never been."""
-        self._start()
+    def start_again(self, *arguments: str) -> None:
+        """Another instance, as if the former had never been, or with these arguments."""
+        self._start(*arguments)
         self._wait_until_answering()
 
     def shown_workers(self) -> list[dict[str, Any]]:
