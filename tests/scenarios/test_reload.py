@@ -7,6 +7,7 @@ import subprocess
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 
 import dns.rcode
@@ -49,6 +50,10 @@ def told(daemon: Instances, name: str) -> list[str]:
 
 def reload(daemon: Instances) -> subprocess.CompletedProcess[str]:
     return run_to_end("reload", "--control", daemon.control)
+
+
+def has_workers(daemon: Instances, count: int) -> bool:
+    return len(daemon.workers()) == count
 
 
 def sockets_of(pid: int) -> set[str]:
@@ -162,7 +167,7 @@ def test_more_workers_and_fewer_know_what_was_known(daemon: Instances, upstream:
         assert [worker["serving"] for worker in daemon.shown_workers()] == [True] * count
         assert [told(daemon, name) for name in NAMES] == [["192.0.2.1"]] * len(NAMES)
         assert upstream.received == [], "what was known was asked for again"
-        wait_for(lambda count=count: len(daemon.workers()) == count, "the former workers leave")  # type: ignore[misc]
+        wait_for(partial(has_workers, daemon, count), "the former workers leave")
 
 
 def test_counters_go_on_and_rows_keep_their_meaning(daemon: Instances, upstream: ScriptedUpstream) -> None:
