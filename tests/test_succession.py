@@ -6,6 +6,7 @@ import gc
 import os
 import socket
 from collections.abc import Awaitable, Callable, Iterator
+from functools import partial
 from pathlib import Path
 
 import msgspec
@@ -14,6 +15,7 @@ import pytest
 from forwarder import succession
 from forwarder.config import Config
 from forwarder.errors import ConfigError, ControlError, ListenError, Problem
+from forwarder.generation import Generation
 from forwarder.observe import counters
 from forwarder.succession import Source, Succession
 from tests.lab import stand_in
@@ -79,6 +81,10 @@ def listening(config: Config, **listen: object) -> Config:
     return msgspec.structs.replace(config, listen=msgspec.structs.replace(config.listen, **listen))
 
 
+def has_left(generation: Generation) -> bool:
+    return all(worker.gone.is_set() for worker in generation.workers)
+
+
 @contextlib.contextmanager
 def taken() -> Iterator[str]:
     """An address that is somebody else's."""
@@ -107,7 +113,7 @@ class TestReload:
             for count, groups in ((2, 2), (1, 2), (2, 2)):
                 former = desk.succession.now
                 await desk.reload(listening(desk.config, workers=count))
-                await until(lambda former=former: all(worker.gone.is_set() for worker in former.workers))  # type: ignore[misc]
+                await until(partial(has_left, former))
                 assert [len(group) for group in desk.succession.now.doors.udp] == [groups]
                 told = [await desk.asked(query(f"n{number}.test").to_wire()) for number in range(20)]
                 assert {one.number for one in told} == set(range(count)), "every socket has a reader"
