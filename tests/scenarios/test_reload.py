@@ -52,6 +52,12 @@ def reload(daemon: Instances) -> subprocess.CompletedProcess[str]:
     return run_to_end("reload", "--control", daemon.control)
 
 
+def reloaded(daemon: Instances, config: str) -> None:
+    """By SIGHUP; the former worker, which answers what it has already read, is gone."""
+    daemon.reload(config)
+    wait_for(partial(has_workers, daemon, 1), "the former worker leaves")
+
+
 def has_workers(daemon: Instances, count: int) -> bool:
     return len(daemon.workers()) == count
 
@@ -81,11 +87,12 @@ def test_what_it_says_now_is_done(daemon: Instances, upstream: ScriptedUpstream)
     with ScriptedUpstream() as second:
         second.default = OTHER
         upstream.on("*.silent.test", silent)
-        daemon.reload(
+        reloaded(
+            daemon,
             zones(upstream, f", {{zone: other.test, upstreams: ['{second.address}'], max_ttl: 7s}}")
             + "hosts: {records: {pinned.test: ['192.0.2.77']}}\n"
             "answering: {deadline: 300ms, client_response_timer: 100ms}\n"
-            "cache: {memory: 2MiB}\n"
+            "cache: {memory: 2MiB}\n",
         )
         response = ask(daemon.server, query("a.other.test"))
         assert (rdatas(response), response.answer[0].ttl) == (["192.0.2.2"], 7)
@@ -97,7 +104,7 @@ def test_what_it_says_now_is_done(daemon: Instances, upstream: ScriptedUpstream)
         assert [told(daemon, name) for name in NAMES] == [["192.0.2.1"]] * len(NAMES)
         assert upstream.received == [], "what was known was asked for again"
         wait_for(lambda: len(daemon.workers()) == 1, "the former worker leaves")
-        daemon.reload(zones(upstream))
+        reloaded(daemon, zones(upstream))
         assert told(daemon, "b.other.test") == ["192.0.2.1"], "the zone is gone"
         assert told(daemon, "pinned.test") == ["192.0.2.1"], "the pin is gone"
 
@@ -143,10 +150,10 @@ def test_addresses_come_and_go(daemon: Instances, upstream: ScriptedUpstream) ->
     """One that stays never stops answering; one that is gone is free for others."""
     first, second = daemon.server, ("127.0.0.1", free_port())
     both = [f"{host}:{port}" for host, port in (first, second)]
-    daemon.reload(f"listen: {{addresses: {both}}}\n{zones(upstream)}")
+    reloaded(daemon, f"listen: {{addresses: {both}}}\n{zones(upstream)}")
     for server in (first, second):
         assert rdatas(ask(server, query("a.test"))) == rdatas(ask_tcp(server, query("a.test"))) == ["192.0.2.1"]
-    daemon.reload(f"listen: {{addresses: ['{both[1]}']}}\n{zones(upstream)}")
+    reloaded(daemon, f"listen: {{addresses: ['{both[1]}']}}\n{zones(upstream)}")
     assert rdatas(ask(second, query("a.test"))) == ["192.0.2.1"]
     wait_for(lambda: len(daemon.workers()) == 1, "the former worker leaves")
 
@@ -180,12 +187,12 @@ def test_counters_go_on_and_rows_keep_their_meaning(daemon: Instances, upstream:
         before = counted("forwarder_queries_total", type="A")
         asked = counted("forwarder_upstream_queries_total", upstream=upstream.address)
         assert asked >= len(NAMES)
-        daemon.reload(zones(second))
+        reloaded(daemon, zones(second))
         assert told(daemon, "a.second.test") == ["192.0.2.2"]
         assert counted("forwarder_queries_total", type="A") == before + 1
         assert counted("forwarder_upstream_queries_total", upstream=upstream.address) == asked
         assert counted("forwarder_upstream_queries_total", upstream=second.address) >= 1
-        daemon.reload(zones(upstream))
+        reloaded(daemon, zones(upstream))
         assert told(daemon, "a.first.test") == ["192.0.2.1"]
         assert counted("forwarder_queries_total", type="A") == before + 2
         assert counted("forwarder_upstream_queries_total", upstream=upstream.address) >= asked + 1
@@ -205,7 +212,7 @@ def test_certificates_are_read_again(tmp_path: Path) -> None:
         with Instances(config) as daemon:
             assert ask(daemon.server, query("a.test")).rcode() == dns.rcode.SERVFAIL
             ca_file.write_bytes(right.file.read_bytes())
-            daemon.reload(config)
+            reloaded(daemon, config)
             assert told(daemon, "b.test") == ["192.0.2.1"]
 
 
