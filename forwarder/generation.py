@@ -91,6 +91,11 @@ class Generation:
         for worker in self.workers:
             worker.open()
 
+    def steer(self) -> None:
+        """Divide the names among these workers, which read their sockets or are the first to."""
+        for complaint in self.doors.steer(self._count):
+            self._around.say_once(complaint)
+
     async def serves(self, seconds: float) -> bool:
         """Whether all workers come to serve within so many seconds."""
         try:

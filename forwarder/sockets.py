@@ -13,7 +13,7 @@ from array import array
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from forwarder.adoption import Offered
+from forwarder.adoption import Offered, described
 from forwarder.config import split_address
 from forwarder.errors import ListenError
 from forwarder.steering import program_for
@@ -93,6 +93,12 @@ class Doors:
         """All of them."""
         return [bound.fileno() for bound in (*itertools.chain(*self.udp), *self.tcp)]
 
+    def steer(self, workers: int) -> Iterator[str]:
+        """Divide the names among so many workers from now on; where that cannot be done, each one sentence."""
+        for group in self.udp:
+            if len(group) > 1 and len(group) >= workers and (why := _unsteered(group[0], workers)):
+                yield f"{described(group[0])}: names cannot be steered to workers ({why}): {UNSTEERED}"
+
     def close(self) -> None:
         """Close all of them; what waits in their queues is lost, unless somebody else holds them too."""
         for bound in (*itertools.chain(*self.udp), *self.tcp):
@@ -102,7 +108,8 @@ class Doors:
 def bind_doors(addresses: Sequence[str], receive_buffer: int, workers: int = 1, offered: Offered | None = None) -> Doors:
     """Bind UDP and TCP of each address (`127.0.0.1:5300`, `[::1]:53`); receive_buffer in octets. Raises ListenError.
 
-    What is offered at an address is taken instead, with whatever waits in its queue.
+    What is offered at an address is taken instead, with whatever waits in its queue. Whoever reads what was offered gets every
+    query until `Doors.steer`.
     """
     offered = Offered() if offered is None else offered
     udp: list[tuple[socket.socket, ...]] = []
@@ -116,8 +123,6 @@ def bind_doors(addresses: Sequence[str], receive_buffer: int, workers: int = 1, 
             group = _udp_group(address, receive_buffer, workers, offered, undo)
             if len(group) < workers:
                 complaints.append(f"{address} UDP: {len(group)} of {workers} sockets could be bound: {SHARED}")
-            elif len(group) > 1 and (why := _unsteered(group[0], workers)):
-                complaints.append(f"{address} UDP: names cannot be steered to workers ({why}): {UNSTEERED}")
             udp.append(group)
             tcp.append(undo.enter_context(_adopted_or_listening(address, DNS_SETTING, TCP_BACKLOG, offered)))
         undo.pop_all()
@@ -135,6 +140,8 @@ def _udp_group(
     if not group:
         _ensure_free(address)
         group.append(undo.enter_context(_bound_udp(address, receive_buffer)))
+    elif len(group) < workers:
+        _unsteered(group[0], len(group))  # nobody reads yet what is bound here
     with contextlib.suppress(ListenError):  # another user bound the first: nobody else may join
         while len(group) < workers:
             group.append(undo.enter_context(_bound_udp(address, receive_buffer)))

@@ -138,6 +138,7 @@ class Succession:
             why = "the workers of the new configuration did not come to serve, those before serve on"
             raise ControlError(ENDING if self._ending.is_set() else why)
         self.now = successor
+        successor.steer()
         self._restarts_before += sum(worker.restarts for worker in former.workers)
         former.snapshots.end()
         successor.snapshots.save()

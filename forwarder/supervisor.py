@@ -100,6 +100,8 @@ class Supervisor:
         first.start()
         try:
             await self._give_answers(first)
+            if self._held.legacy is None:
+                first.steer()  # nobody else reads these sockets
             first.open()
             beginning = self._start_beside("the first words", self._begin(first))
             await _passed(first.settled, PAGES_WAIT_SECONDS)
@@ -162,6 +164,7 @@ class Supervisor:
         if first.has_given_up:
             self._fail()
             return
+        first.steer()
         self._has_served = True
         self._tell_systemd()
         show("\n".join(summary(first.config, first.following.upstreams, first.following.pinned)))
@@ -278,6 +281,8 @@ class Supervisor:
             taken = taking.pop_all()
 
             def take_back() -> None:
+                if not self._is_handed_over:
+                    self._generations.now.steer()
                 self._start_beside("the end of a handover", taken.aclose())
 
             conversation.on_end = take_back

@@ -206,10 +206,14 @@ class Worker:
             self.kill()
 
     def kill(self) -> None:
-        """End it at once."""
+        """End it at once; no successor is started."""
         self._draining = True
+        if self._next_start is not None:
+            self._next_start.cancel()
         if self._process is not None:
             self._process.kill()
+        else:
+            self.gone.set()
 
     def _ask(self, ours: socket.socket, order: link.Numbered) -> None:
         if ours is self._link and not self.tell(order):

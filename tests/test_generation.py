@@ -192,6 +192,20 @@ class TestEnd:
 
         played(scene)
 
+    def test_killed_while_one_waits_to_be_started_again_none_is(self) -> None:
+        async def scene(around: Surroundings) -> None:
+            generation = around.generation(configured(max_in_progress=stand_in.DIES))
+            generation.start()
+            (worker,) = generation.workers
+            await until(lambda: worker.restarts == 3 and worker.pid is None)
+            generation.kill()
+            assert worker.gone.is_set()
+            said = list(around.said)
+            await asyncio.sleep(0.5)
+            assert (worker.pid, around.said) == (None, said)
+
+        played(scene)
+
     def test_nothing_stays_open(self) -> None:
         async def scene(around: Surroundings) -> None:
             generation = await around.serving(configured(workers=2))

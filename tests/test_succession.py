@@ -6,6 +6,7 @@ import gc
 import os
 import socket
 from collections.abc import Awaitable, Callable, Iterator
+from functools import partial
 from pathlib import Path
 
 import msgspec
@@ -14,6 +15,7 @@ import pytest
 from forwarder import succession
 from forwarder.config import Config
 from forwarder.errors import ConfigError, ControlError, ListenError, Problem
+from forwarder.generation import Generation
 from forwarder.observe import counters
 from forwarder.succession import Source, Succession
 from tests.lab import stand_in
@@ -79,6 +81,10 @@ def listening(config: Config, **listen: object) -> Config:
     return msgspec.structs.replace(config, listen=msgspec.structs.replace(config.listen, **listen))
 
 
+def has_left(generation: Generation) -> bool:
+    return all(worker.gone.is_set() for worker in generation.workers)
+
+
 @contextlib.contextmanager
 def taken() -> Iterator[str]:
     """An address that is somebody else's."""
@@ -105,12 +111,14 @@ class TestReload:
     def test_more_workers_and_fewer(self) -> None:
         async def scene(desk: Desk) -> None:
             for count, groups in ((2, 2), (1, 2), (2, 2)):
+                former = desk.succession.now
                 await desk.reload(listening(desk.config, workers=count))
+                await until(partial(has_left, former))
                 assert [len(group) for group in desk.succession.now.doors.udp] == [groups]
                 told = [await desk.asked(query(f"n{number}.test").to_wire()) for number in range(20)]
                 assert {one.number for one in told} == set(range(count)), "every socket has a reader"
                 before = [f"of worker {number}" for number in range(3 - count)]
-                assert told[0].restored == before, "each is given all that the former knew"
+                assert [one.restored for one in told] == [before] * len(told), "each is given all that the former knew"
 
         played(scene, configured())
 
@@ -216,7 +224,35 @@ class TestRefusal:
             told = [await desk.asked(query(f"n{number}.test").to_wire()) for number in range(20)]
             assert {one.pid for one in told} == {before.pid}, "and every query reaches it"
             await desk.reload(changed(desk.config, deadline=1.5))
+            await until(now.workers[0].gone.is_set)
             assert (await desk.asked()).restored == ["of worker 0"], "answers can be handed on afterwards"
+
+        played(scene, configured())
+
+    def test_what_is_asked_meanwhile_is_answered_though_more_workers_were_to_come(self) -> None:
+        """Their sockets are bound beside those that are read, and nobody reads them yet."""
+
+        async def scene(desk: Desk) -> None:
+            with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as client:
+                client.setblocking(False)
+                client.connect(server_of(desk.config))
+                hangs = changed(listening(desk.config, workers=2), max_in_progress=stand_in.HANGS)
+                reloading = asyncio.create_task(desk.reload(hangs))
+                await until(lambda: len(desk.around.totals._counting) == 3)  # noqa: SLF001 - both have been started
+                sent = 40
+                for number in range(sent):
+                    client.send(query(f"n{number}.test").to_wire())
+                    await asyncio.sleep(0.005)
+                answered = 0
+                with contextlib.suppress(TimeoutError):
+                    async with asyncio.timeout(0.5):
+                        while answered < sent:
+                            await asyncio.get_running_loop().sock_recv(client, 65535)
+                            answered += 1
+                await desk.succession.drain()
+                with pytest.raises(ControlError):
+                    await reloading
+            assert answered == sent
 
         played(scene, configured())
 

@@ -8,6 +8,7 @@ import contextlib
 import os
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass, field
+from pathlib import Path
 
 import msgspec
 
@@ -81,8 +82,8 @@ async def surroundings() -> AsyncIterator[Surroundings]:
     finally:
         for made in around.made:
             made.kill()
+        await until(lambda: not own_children())  # those of generations that never served, too
         for made in around.made:
-            await asyncio.gather(*(worker.gone.wait() for worker in made.workers if worker.pid is not None))
             made.doors.close()
 
 
@@ -96,6 +97,11 @@ async def until(true: Callable[[], bool]) -> None:
     async with asyncio.timeout(HANG):
         while not true():  # noqa: ASYNC110 - what changes is another process: there is nothing to await
             await asyncio.sleep(0.01)
+
+
+def own_children() -> str:
+    """Process numbers of the workers that are not gone yet."""
+    return Path(f"/proc/self/task/{os.getpid()}/children").read_text()
 
 
 def open_descriptors() -> int:

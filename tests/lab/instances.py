@@ -76,9 +76,9 @@ class Instances(Daemon):
         self.process.returncode = 0  # killed by the test: no fault of the daemon's
         return workers
 
-    def start_again(self) -> None:
-        """Another instance, as if the former had never been."""
-        self._start()
+    def start_again(self, *arguments: str) -> None:
+        """Another instance, as if the former had never been, or with these arguments."""
+        self._start(*arguments)
         self._wait_until_answering()
 
     def shown_workers(self) -> list[dict[str, Any]]:

@@ -6,7 +6,6 @@ The sockets belong to the supervisor: a datagram that arrives while there is no 
 import json
 import os
 import signal
-import socket
 import time
 from functools import partial
 from pathlib import Path
@@ -81,30 +80,6 @@ def test_stop_when_idle(sent: signal.Signals) -> None:
         assert stage.daemon.process.wait(HANG) == 0
         assert stage.daemon.stderr == ""
         assert is_gone(worker)
-
-
-def test_the_worker_does_not_outlive_its_supervisor() -> None:
-    """After kill -9 of the supervisor: the worker leaves too, and the port is free for the next instance."""
-    with staged() as stage:
-        worker = stage.daemon.worker()
-        stage.daemon.process.kill()
-        stage.daemon.process.wait()
-        wait_for(partial(is_gone, worker), "the orphaned worker leaves")
-        for kind in (socket.SOCK_DGRAM, socket.SOCK_STREAM):
-            with socket.socket(socket.AF_INET, kind) as successor:
-                successor.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, int(kind == socket.SOCK_STREAM))
-                successor.bind(stage.server)
-                assert successor.getsockname() == stage.server
-        stage.daemon.process.returncode = 0  # killed by the scenario: no fault of the daemon's
-
-
-def test_hangup_is_survived() -> None:
-    """SIGHUP is for reloading, which this version cannot: it says so and lives on."""
-    with staged() as stage:
-        stage.upstream.default = TRUTH
-        stage.daemon.process.send_signal(signal.SIGHUP)
-        wait_for(lambda: "reload" in stage.daemon.stderr + stage.daemon.stdout, "it says that it cannot reload")
-        assert rdatas(stage.ask("after.hangup.test")) == ["192.0.2.1"]
 
 
 @pytest.fixture

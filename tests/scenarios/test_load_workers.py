@@ -90,6 +90,7 @@ def test_two_workers_ask_no_more_than_one(stage: LoadedStage) -> None:
     """Every name reaches the upstream once, as with one worker, though both answer; nothing is lost."""
     with Instances(f"listen: {{workers: {WORKERS}}}\n{stage.zones}") as daemon:
         stage.warm(daemon.servers)
+        counted = daemon.metric("forwarder_queries_total")
         shown = daemon.shown_workers()
         assert [worker["number"] for worker in shown] == list(range(WORKERS))
         assert all(worker["serving"] for worker in shown)
@@ -102,7 +103,8 @@ def test_two_workers_ask_no_more_than_one(stage: LoadedStage) -> None:
         twice = {question: times for question, times in asked.items() if times > 1 and question[0]}
         assert twice == {}, "two workers were asked for one name"
         assert stage.hits_asked() == QUESTIONS
-        assert daemon.metric("forwarder_queries_total") == QUESTIONS + record.hits.sent + record.misses.sent, "sums of both"
+        queries = daemon.metric("forwarder_queries_total") - counted
+        assert queries == record.hits.sent + record.misses.sent, "sums of both"
         assert daemon.metric("forwarder_receive_drops_total") == 0
         assert min(used) > max(used) / 2, f"one worker does nearly all: {used}"
     ensure_nothing_lost(record)
