@@ -66,7 +66,7 @@ def acquired(config: settings.Config, held: contextlib.ExitStack, *, takeover: b
     service = systemd.Service.from_environment(os.environ)
     held.callback(service.close)
     paths = protocol.paths_for(config.observe.control, os.environ)
-    legacy = _legacy(paths, held) if takeover else None
+    legacy = _legacy(paths, held) if takeover else _legacy_of_readers(service, paths, held)
     bidding = _Bidding(service, legacy)
     try:
         doors = _doors(config, bidding)
@@ -145,6 +145,16 @@ def _is_socket(path: str) -> bool:
     with contextlib.suppress(PermissionError):  # the system's daemon is there, and nothing is handed over to us
         return Path(path).is_socket()
     return False
+
+
+def _legacy_of_readers(service: systemd.Service, paths: Sequence[str], held: contextlib.ExitStack) -> handover.Legacy | None:
+    """What is handed over by those who read sockets that systemd passed: workers go on for a while when we are killed."""
+    passed = {os.fstat(one.descriptor).st_ino for one in service.passed if one.is_socket}
+    legacy = _legacy_of_ours(paths, held) if passed else None
+    if legacy is not None and passed.isdisjoint(os.fstat(descriptor).st_ino for descriptor in legacy.sockets):
+        legacy.close()  # another daemon, which stays
+        return None
+    return legacy
 
 
 def _place(paths: Sequence[str], legacy: handover.Legacy | None) -> Place | None:

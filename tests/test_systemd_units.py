@@ -87,4 +87,4 @@ def test_reload_asks_the_daemon_that_was_started() -> None:
 
 def test_it_has_longer_to_stop_than_it_takes() -> None:
     assert settings("forwarder.service")["TimeoutStopSec"] == ["5s"]  # it drains for 3 s at most
-    assert settings("forwarder.service")["KillMode"] == ["mixed"]
+    assert settings("forwarder.service")["KillMode"] == ["process"]

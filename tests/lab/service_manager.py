@@ -1,6 +1,6 @@
 """systemd, played for one daemon where no systemd can be booted, or where a client of the test's own is to be beside it.
 
-It does what systemd 252 does for Type=notify, NotifyAccess=main, Restart=always, KillMode=mixed, WatchdogSec=, the file
+It does what systemd 252 does for Type=notify, NotifyAccess=main, Restart=always, KillMode=process, WatchdogSec=, the file
 descriptor store, and a .socket unit. Always holds: leaving the `with` ends the daemon and its workers.
 """
 
@@ -71,6 +71,7 @@ class PlayedSystemd:
         self.restarts = 0
         """How often a main process that ended unasked had a successor."""
         self._main: subprocess.Popen[bytes] | None = None
+        self._sessions: set[int] = set()
         self._ready = threading.Event()
         self._leaving = threading.Event()
         self._turn = threading.RLock()
@@ -130,8 +131,12 @@ class PlayedSystemd:
             self.main.send_signal(signal.SIGTERM)
             try:
                 status = self.main.wait(STOP_SECONDS)
+            except subprocess.TimeoutExpired:
+                self.main.kill()
+                raise
             finally:
-                self._kill_all()
+                self.main.wait()
+                self._hear()  # its last words
             self._ready.clear()
             return status
 
@@ -185,6 +190,7 @@ class PlayedSystemd:
                 stderr=log,
                 start_new_session=True,
             )
+        self._sessions.add(self._main.pid)
 
     def _watch(self) -> None:
         """The loop of process 1."""
@@ -213,7 +219,7 @@ class PlayedSystemd:
             self._main.kill()
             self._main.wait()
         if self._main.poll() is not None:
-            self._kill_all()
+            self._hear()
             self._ready.clear()
             time.sleep(RESTART_SECONDS)
             self._start()
@@ -253,15 +259,17 @@ class PlayedSystemd:
             os.close(descriptor)
         return []
 
-    def _kill_all(self) -> None:
-        """What is left of the unit: the main process began a session, and no other process belongs to it."""
-        session = self.main.pid
+    def living(self) -> list[int]:
+        """What runs of the unit: each main process began a session, and no other process belongs to it."""
+        found = []
         for entry in Path("/proc").glob("[0-9]*"):
             with contextlib.suppress(OSError):
-                if os.getsid(int(entry.name)) == session:
-                    os.kill(int(entry.name), signal.SIGKILL)
-        self.main.wait()
-        self._hear()
+                if (
+                    os.getsid(int(entry.name)) in self._sessions
+                    and " Z " not in (entry / "stat").read_text().rpartition(")")[2]
+                ):
+                    found.append(int(entry.name))
+        return found
 
     def _end(self) -> None:
         with self._turn:
@@ -269,6 +277,9 @@ class PlayedSystemd:
             if self._main is not None:
                 with contextlib.suppress(AssertionError, subprocess.TimeoutExpired):
                     self.stop()
+            for pid in self.living():
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(pid, signal.SIGKILL)
         self._watching.join()
         self._notify.close()
         self.forget_store()

@@ -9,16 +9,15 @@ from pathlib import Path
 
 from forwarder import systemd
 from tests.lab.clients import ask, query, rdatas
+from tests.lab.daemon import Daemon
 from tests.lab.ports import bound_pair, free_port
 from tests.lab.service_manager import UNIT, PlayedSystemd
 from tests.lab.steady import Steady
 
-CONFIG = "{zones: [{zone: ., upstreams: ['127.0.0.1:9']}], hosts: {records: {hello.test: ['192.0.2.1']}}}"
+CONFIG = "zones: [{zone: ., upstreams: ['127.0.0.1:9']}]\nhosts: {records: {hello.test: ['192.0.2.1']}}\n"
 HELLO = ("hello.test", "A")
 RATE = 1000
 SECONDS = 6
-ONE_BATCH = 64
-"""Datagrams that a worker takes in one call: what it may have in hand when it is killed."""
 
 
 def is_answering(unit: PlayedSystemd) -> bool:
@@ -72,11 +71,36 @@ def test_query_that_came_before_the_daemon_is_answered() -> None:
             assert len(client.recv(512)) > 12
 
 
-def test_killed_daemon_has_a_successor_on_the_same_sockets() -> None:
+def test_killed_daemon_has_a_successor_that_takes_over_from_its_workers() -> None:
     with PlayedSystemd(CONFIG) as unit:
-        assert lost_over(unit, "kill") <= ONE_BATCH
-        assert unit.restarts == 1
+        former = unit.living()
+        assert lost_over(unit, "kill", "kill") == 0
+        assert unit.restarts == 2
         assert len(unit.store) == 3
+        unit.wait_until(lambda: len(unit.living()) == len(former))
+        assert not set(former) & set(unit.living()), "a worker outlived its supervisor"
+        assert "took over from" in unit.stderr
+
+
+def test_killed_daemon_with_sockets_of_a_socket_unit() -> None:
+    udp, tcp = bound_pair()
+    with udp, tcp, PlayedSystemd(CONFIG, server=udp.getsockname(), listening=(udp, tcp)) as unit:
+        former = unit.living()
+        assert lost_over(unit, "kill", "kill") == 0
+        unit.wait_until(lambda: len(unit.living()) == len(former))
+        assert not set(former) & set(unit.living()), "a worker outlived its supervisor"
+
+
+def test_another_daemon_at_the_same_control_socket_stays(tmp_path: Path) -> None:
+    """Nothing of what was passed is its own."""
+    control = f"observe: {{control: {tmp_path}/control.sock}}\n"
+    udp, tcp = bound_pair()
+    with Daemon(CONFIG + control) as other, udp, tcp:
+        with PlayedSystemd(CONFIG + control, server=udp.getsockname(), listening=(udp, tcp)) as unit:
+            assert is_answering(unit)
+            assert "belongs to another daemon that runs" in unit.stderr
+        assert rdatas(ask(other.server, query(*HELLO))) == ["192.0.2.1"]
+        assert other.process.poll() is None
 
 
 def test_daemon_that_hangs_is_replaced() -> None:
@@ -84,8 +108,10 @@ def test_daemon_that_hangs_is_replaced() -> None:
         unit.wait_until(lambda: unit.told.count("WATCHDOG=1") >= 3)
         assert unit.restarts == 0
         unit.main.send_signal(signal.SIGSTOP)
+        assert is_answering(unit), "the workers do not hang"
         unit.wait_until(lambda: unit.restarts == 1)
         assert is_answering(unit)
+        unit.wait_until(lambda: "took over from" in unit.stderr)
 
 
 def test_workers_inherit_nothing_of_systemd() -> None:
