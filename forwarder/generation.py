@@ -70,7 +70,7 @@ class Generation:
         self.workers = tuple(workers.Worker(number, surroundings) for number in range(self._count))
         cache = config.cache
         file = None if cache.snapshot is None else snapshot_file.File(cache.snapshot, cache.memory * self._count)
-        self.snapshots = snapshot_file.Snapshots(file, self.workers, around.say, is_outdated=former.is_ours)
+        self.snapshots = snapshot_file.Snapshots(file, self.workers, around.say, is_outdated=former.may_have_flushed)
 
     def start(self) -> None:
         """Start the workers; they build what they need, and wait."""
@@ -79,11 +79,9 @@ class Generation:
 
     async def restore(self, parts: Sequence[link.Part]) -> None:
         """Have the workers put back the answers of the former generation before they open, within RESTORE_SECONDS."""
-        try:
+        with contextlib.suppress(TimeoutError):  # the rest is put back beside the answering
             async with asyncio.timeout(RESTORE_SECONDS):
                 await asyncio.gather(*(worker.ask(link.Restore(list(parts))) for worker in self.workers))
-        except TimeoutError:
-            pass  # the rest is put back beside the answering, as far as it is there
         self._former_memories = ()
 
     def open(self) -> None:
@@ -206,8 +204,8 @@ class Former:
     """Descriptors of the memories with its answers, until `restore`."""
     rows: Sequence[str] = ()
     """Whose each row for upstreams in the counters is."""
-    is_ours: bool = False
-    """Of this daemon, which may have flushed what the snapshot file holds."""
+    may_have_flushed: bool = False
+    """What the snapshot's file holds."""
 
 
 class Memory:

@@ -30,7 +30,7 @@ class Legacy:
         self.memories: list[link.Part] = []
         """The answers."""
         self.counters: list[memoryview] = []
-        """Some of them still counting, until `is_left`."""
+        """Some of them still counting, until its processes have ended."""
         self.rows: list[str] = []
         self.pids: list[int] = []
         self._control: socket.socket | None = None
@@ -58,11 +58,22 @@ class Legacy:
         return estate.workers
 
     def release(self) -> Sequence[socket.socket]:
-        """We serve: have the former leave. Connections that end when it has. Raises ControlError when it is gone already."""
+        """We serve: have the former leave. Connections that end when it has.
+
+        Raises ControlError when nobody leaves; of several workers without a supervisor one may be gone already.
+        """
+        released, problems = [], []
         for connection in self._connections:
-            asking.answer_to(connection, protocol.Release(protocol.VERSION))
+            try:
+                asking.answer_to(connection, protocol.Release(protocol.VERSION))
+            except ControlError as error:
+                problems.append(error)
+                continue
             connection.setblocking(False)  # noqa: FBT003 - the name of the method says what is false
-        return self._connections
+            released.append(connection)
+        if not released:
+            raise problems[0]
+        return released
 
     def take_control(self) -> socket.socket | None:
         """The control socket, which listens: the caller's from now on."""

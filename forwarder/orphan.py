@@ -57,7 +57,9 @@ class Orphan:
             case protocol.Takeover():
                 handover.ensure_understood(request)
                 conversation.on_end = _nothing
-                parts = [await self._write()]
+                parts = []
+                with contextlib.suppress(OSError):  # without memory for the answers it begins with none
+                    parts = [await self._write()]
                 return handover.given(conversation, self._estate, parts, [self._counters], self._rows)
             case protocol.Release() if conversation.on_end is not None:
                 self._control.is_ours = False

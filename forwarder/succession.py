@@ -97,7 +97,7 @@ class Succession:
             offered.close()
         with contextlib.ExitStack() as undo:
             undo.callback(doors.close)
-            kept = Former(former.memories, former.following.upstreams.rows, is_ours=True)
+            kept = Former(former.memories, former.following.upstreams.rows, may_have_flushed=True)
             await self._succeed(Generation(config, files, doors, self._around, kept))
             undo.pop_all()
         return [*warnings_for(config, files), *doors.complaints, *_unchanged(former.config, config)]

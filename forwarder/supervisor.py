@@ -84,7 +84,9 @@ class Supervisor:
         self._said: set[str] = set()
         around = Around(start.program, self._totals, say, self._say_once, self._held.estate)
         legacy = self._held.legacy
-        former = Former() if legacy is None else Former([part.memory for part in legacy.memories], legacy.rows)
+        former = Former()
+        if legacy is not None:
+            former = Former([part.memory for part in legacy.memories], legacy.rows, may_have_flushed=True)
         first = Generation(start.config, start.files, self._held.doors, around, former)
         self._generations = Succession(start.source, around, first)
 
@@ -184,6 +186,7 @@ class Supervisor:
             return False
         if self._held.place is not None:
             self._held.place.is_ours = True
+        self._generations.now.snapshots.save()
         say(f"took over from {' and '.join(f'pid {pid}' for pid in legacy.pids)}")
         self._forgetting = self._start_beside("the end of the instance before", self._forget(legacy, connections))
         return True
