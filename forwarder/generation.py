@@ -48,6 +48,8 @@ class Generation:
         self.settled = asyncio.Event()
         """Set when every worker has served, or none will."""
         self.has_given_up = False
+        self.closed = asyncio.Event()
+        """Set when no worker takes anything new any more."""
         self._reopening: set[asyncio.Task[None]] = set()
         self._around = around
         self._authorities = {ca_file: Memory(content) for ca_file, content in files.authorities.items()}
@@ -110,10 +112,11 @@ class Generation:
 
     async def drain(self, seconds: float) -> None:
         """Let the workers answer what is in progress and leave; kill those that have not, after so many seconds."""
-        for worker in self.workers:
-            worker.drain()
+        until = asyncio.get_running_loop().time() + seconds
+        await asyncio.wait([worker.drain() for worker in self.workers], timeout=seconds)
+        self.closed.set()
         gone = [asyncio.create_task(worker.gone.wait()) for worker in self.workers]
-        await asyncio.wait(gone, timeout=seconds)
+        await asyncio.wait(gone, timeout=until - asyncio.get_running_loop().time())
         for worker in self.workers:
             if not worker.gone.is_set():
                 self._around.say(f"worker {worker.number} did not end within {seconds} s: killed")

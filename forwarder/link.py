@@ -150,7 +150,9 @@ class Flush(msgspec.Struct, frozen=True, tag=True):
 
 
 class Drain(msgspec.Struct, frozen=True, tag=True):
-    """Answer what is in progress, take nothing new, leave with exit status 0."""
+    """Take nothing new, and say so with `Closed`; answer what is in progress, leave with exit status 0."""
+
+    number: int = 0
 
 
 class Serving(msgspec.Struct, frozen=True, tag=True):
@@ -188,10 +190,16 @@ class Flushed(msgspec.Struct, frozen=True, tag=True):
     """Answers and failures that are forgotten."""
 
 
-Numbered = Restore | Snapshot | Flush
+class Closed(msgspec.Struct, frozen=True, tag=True):
+    """No query is taken any more."""
+
+    number: int
+
+
+Numbered = Restore | Snapshot | Flush | Drain
 """What is reported on when it is done."""
-Order = Begin | Open | Pinned | Upstreams | Numbered | Drain
-Done = SnapshotRead | SnapshotWritten | Flushed
+Order = Begin | Open | Pinned | Upstreams | Numbered
+Done = SnapshotRead | SnapshotWritten | Flushed | Closed
 """What a worker says when it has done what it was ordered."""
 Report = Serving | Done
 

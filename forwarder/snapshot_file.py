@@ -278,10 +278,14 @@ class Snapshots:
         if len(read) < len(reports):
             self._died_of_it = True
             self._say_unused(file, "was being read when the worker died (please report)")
-        elif problem := next((report.problem for report in read if report.problem), ""):
+            return
+        answers = sum(report.answers for report in read)
+        problem = next((report.problem for report in read if report.problem), "")
+        if problem and answers:
+            self._say(f"cache.snapshot: a part of {file.path} {problem}: not used, the others are")
+        elif problem:
             self._say_unused(file, problem)
-        else:
-            answers = sum(report.answers for report in read)
+        if answers or not problem:
             self._say(f"cache.snapshot: {answers} answers of {file.path} are known again")
 
     def _say_unused(self, file: File, why: str) -> None:

@@ -143,6 +143,7 @@ class Succession:
         former.snapshots.end()
         successor.snapshots.save()
         self._leaving[former] = asyncio.create_task(self._leave(former))
+        await former.closed.wait()  # from now on nobody answers by what was true before
 
     async def _leave(self, former: Generation) -> None:
         try:

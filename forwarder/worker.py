@@ -166,12 +166,16 @@ class Worker:
         with contextlib.suppress(ConnectionError):
             await self._loop.sock_sendall(to_supervisor, link.written(link.Flushed(order.number, flushing.entries)))
 
-    async def drain(self) -> None:
-        """Take nothing new, and return when what was taken is answered and sent, or its clients have given up."""
+    def close(self) -> None:
+        """Take nothing new."""
         for endpoint in self._udp:
             self._loop.remove_reader(endpoint.fileno())
         for door in self._tcp_doors:
             door.close()
+
+    async def drain(self) -> None:
+        """Take nothing new, and return when what was taken is answered and sent, or its clients have given up."""
+        self.close()
         clock = self._network.turn.clock
         until = clock() + self._config.answering.deadline + DRAIN_GRACE
         while (self._coalescing or not all(door.is_idle for door in self._tcp_doors)) and clock() < until:  # noqa: ASYNC110 - once in a life
@@ -350,7 +354,10 @@ async def serve(to_supervisor: socket.socket) -> None:
                 worker.snapshots.write(order, to_supervisor)
             case link.Flush() as order:
                 worker.flush(order, to_supervisor)
-            case link.Drain():
+            case link.Drain() as order:
+                worker.close()
+                with contextlib.suppress(ConnectionError):
+                    await loop.sock_sendall(to_supervisor, link.written(link.Closed(order.number)))
                 await worker.leave()
                 return
             case link.Begin():

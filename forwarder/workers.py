@@ -195,15 +195,17 @@ class Worker:
         self._ask(self._link, msgspec.structs.replace(order, number=self._questions))
         return done
 
-    def drain(self) -> None:
-        """Let it answer what is in progress and leave; no successor is started. `gone` says when."""
+    def drain(self) -> asyncio.Future[link.Done | None]:
+        """Let it answer what is in progress and leave; no successor is started.
+
+        The future is done when it takes nothing new any more, `gone` is set when it has left.
+        """
         self._draining = True
         if self._next_start is not None:
             self._next_start.cancel()
         if self._process is None:
             self.gone.set()
-        elif not self.tell(link.Drain()):
-            self.kill()
+        return self.ask(link.Drain())
 
     def kill(self) -> None:
         """End it at once; no successor is started."""

@@ -215,10 +215,25 @@ class TestReading:
         async def scene(one: Play) -> None:
             await one.snapshots.load()
             for worker in one.workers:
-                worker.read(3, "is damaged")
+                worker.read(0, "is damaged")
             await one.until(lambda: bool(one.said))
             (line,) = one.said
             assert line.startswith(f"cache.snapshot: {path} is damaged: not used.")
+
+        play(path, scene, workers=2)
+
+    def test_a_file_of_which_a_part_cannot_be_used(self, path: Path) -> None:
+        path.write_bytes(OCTETS)
+
+        async def scene(one: Play) -> None:
+            await one.snapshots.load()
+            for worker in one.workers:
+                worker.read(3, "is damaged")
+            await one.until(lambda: len(one.said) > 1)
+            assert one.said == [
+                f"cache.snapshot: a part of {path} is damaged: not used, the others are",
+                f"cache.snapshot: 6 answers of {path} are known again",
+            ]
 
         play(path, scene, workers=2)
 

@@ -292,6 +292,8 @@ class TestEnd:
             former = desk.succession.now
             await desk.asked(b"ignore drain")
             await desk.reload(changed(desk.config, deadline=1.5))
+            assert former.closed.is_set(), "nobody answers by what was true before the reload"
+            assert not former.workers[0].gone.is_set()
             await desk.succession.drain()
             assert former.workers[0].gone.is_set()
             assert desk.around.said == [f"worker 0 did not end within {succession.DRAIN_SECONDS} s: killed"]

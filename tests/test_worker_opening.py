@@ -120,7 +120,8 @@ def test_a_snapshot_that_was_ordered_is_written_while_it_drains() -> None:
         for name in NAMES:
             ask(at.server, query(name))
         at.tell(link.Snapshot(3))
-        at.tell(link.Drain())
+        at.tell(link.Drain(4))
+        assert report(at) == link.Closed(4), "it takes nothing more"
         written = report(at)
         assert isinstance(written, link.SnapshotWritten)
         assert written.size > len(NAMES) * 40

@@ -62,9 +62,11 @@ while True:
                     tell(link.SnapshotWritten(order.number, len(octets), ""))
                 case link.Flush() as order:
                     tell(link.Flushed(order.number, 1))
-                case link.Drain() if patient:
-                    pass
-                case link.Drain() | None:
+                case link.Drain() as order:
+                    tell(link.Closed(order.number))
+                    if not patient:
+                        sys.exit(0)
+                case None:
                     sys.exit(0)
         else:
             said, client = ready.recvfrom(512)
