@@ -60,7 +60,7 @@ def eventually(true: Callable[[], bool]) -> None:
 def listening(address: str) -> bool:
     try:
         socket.create_connection(settings.split_address(address), timeout=SECONDS).close()
-    except ConnectionRefusedError:
+    except (ConnectionRefusedError, ConnectionResetError):  # it ends, where it ends at once
         return False
     return True
 
