@@ -172,7 +172,7 @@ def _read(arguments: Arguments) -> Config:
 
 def _reload(arguments: Arguments) -> int:
     answer = asking.ask(_control_paths(arguments), protocol.Reload(protocol.VERSION))
-    for note in answer.notes if isinstance(answer, protocol.Reloaded) else ():
+    for note in asking.of_kind(protocol.Reloaded, answer).notes:
         terminal.say(note)
     return _shown("configuration reloaded")
 
@@ -200,9 +200,8 @@ def _flush(arguments: Arguments) -> int:
         name = _name(text)
     except ValueError as error:
         raise ConfigError((Problem(f"flush {option}", str(error)),)) from error
-    flushed = asking.ask(_control_paths(arguments), protocol.Flush(protocol.VERSION, name, below=option != "NAME"))
-    if not isinstance(flushed, protocol.Flushed):
-        raise ControlError("what answers is no forwarder of this version")
+    answer = asking.ask(_control_paths(arguments), protocol.Flush(protocol.VERSION, name, below=option != "NAME"))
+    flushed = asking.of_kind(protocol.Flushed, answer)
     if flushed.pinned:
         terminal.say(f"pinned names stay as they are: {flushed.pinned} (`hosts`)")
     return _shown(f"entries forgotten: {flushed.entries}")

@@ -96,8 +96,12 @@ class Doors:
     def steer(self, workers: int) -> Iterator[str]:
         """Divide the names among so many workers from now on; where that cannot be done, each one sentence."""
         for group in self.udp:
-            if len(group) > 1 and len(group) >= workers and (why := _unsteered(group[0], workers)):
-                yield f"{described(group[0])}: names cannot be steered to workers ({why}): {UNSTEERED}"
+            if len(group) > 1 and len(group) >= workers:
+                try:
+                    steer(group[0], program_for(workers))
+                except OSError as error:
+                    why = error.strerror or error
+                    yield f"{described(group[0])}: names cannot be steered to workers ({why}): {UNSTEERED}"
 
     def close(self) -> None:
         """Close all of them; what waits in their queues is lost, unless somebody else holds them too."""
@@ -141,20 +145,12 @@ def _udp_group(
         _ensure_free(address)
         group.append(undo.enter_context(_bound_udp(address, receive_buffer)))
     elif len(group) < workers:
-        _unsteered(group[0], len(group))  # nobody reads yet what is bound here
+        with contextlib.suppress(OSError):  # nobody reads yet what is bound here
+            steer(group[0], program_for(len(group)))
     with contextlib.suppress(ListenError):  # another user bound the first: nobody else may join
         while len(group) < workers:
             group.append(undo.enter_context(_bound_udp(address, receive_buffer)))
     return tuple(group)
-
-
-def _unsteered(member: socket.socket, workers: int) -> str:
-    """Why the names cannot be divided among the workers; empty: they are."""
-    try:
-        steer(member, program_for(workers))
-    except OSError as error:
-        return error.strerror or str(error)
-    return ""
 
 
 def bind_http(address: str, offered: Offered | None = None) -> socket.socket:

@@ -165,3 +165,9 @@ def test_not_permitted_says_more_than_absent(tmp_path: Path) -> None:
             command, capture_output=True, text=True, check=True, timeout=SECONDS, env={"PYTHONPATH": str(root)}
         )
     assert ended.stdout == "not permitted to ask the daemon at socket: only root and the user it runs as may\n"
+
+
+def test_an_answer_to_something_else_is_an_error() -> None:
+    assert asking.of_kind(protocol.Flushed, protocol.Flushed(3, 0)).entries == 3
+    with pytest.raises(ControlError, match="no forwarder of this version"):
+        asking.of_kind(protocol.Reloaded, protocol.Flushed(3, 0))

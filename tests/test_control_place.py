@@ -67,6 +67,7 @@ class TestPlace:
 
     def test_where_none_can_be_made_nothing_happens(self) -> None:
         ensure_directory("/proc/nowhere/control.sock", NOBODY, NOBODY)
+        assert not Path("/proc/nowhere").exists()
 
     def test_it_knows_whether_its_directory_was_made_for_it(self, path: Path) -> None:
         made = taken_place([str(path)])
@@ -83,6 +84,7 @@ class TestPlace:
         with socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as visitor:
             visitor.connect(str(path))
         place.leave()
+        assert not path.exists()
 
     def test_that_of_a_living_one_is_left_alone(self, path: Path) -> None:
         place = taken_place([str(path)])

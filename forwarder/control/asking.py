@@ -7,9 +7,12 @@ import contextlib
 import os
 import socket
 from collections.abc import Sequence
+from typing import TypeVar
 
 from forwarder.control import protocol
 from forwarder.errors import ControlError
+
+Kind = TypeVar("Kind", protocol.Flushed, protocol.Reloaded)
 
 PATIENCE_SECONDS = 10.0
 """Longer than the daemon takes for anything that it is asked for here."""
@@ -36,6 +39,13 @@ def answer_to(connection: socket.socket, request: protocol.Request) -> protocol.
     if isinstance(response, protocol.Refused):
         raise ControlError(response.reason)
     return response
+
+
+def of_kind(kind: type[Kind], answer: protocol.Answer) -> Kind:
+    """The answer, where it is of the kind that the request has; else ControlError."""
+    if not isinstance(answer, kind):
+        raise ControlError("what answers is no forwarder of this version")
+    return answer
 
 
 def descriptors(connection: socket.socket, count: int) -> list[int]:

@@ -9,6 +9,7 @@ import json
 import os
 import signal
 import socket
+import subprocess
 import sys
 from contextlib import suppress
 from dataclasses import dataclass
@@ -16,8 +17,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
-from tests.lab.clients import HANG
-from tests.lab.daemon import Daemon
+from tests.lab.clients import HANG, ask, query, rdatas
+from tests.lab.daemon import Daemon, run_to_end
 from tests.lab.patience import wait_for
 from tests.lab.steady import SO_RCVBUFFORCE
 
@@ -111,6 +112,16 @@ class Instances(Daemon):
         self._sessions += (self.process.pid,)
         command = [*self._before, sys.executable, "-m", "forwarder", "run", *arguments, "--config", self.config_file]
         self._process = self._spawned(command)
+
+
+def told(daemon: Daemon, name: str) -> list[str]:
+    """The addresses that it gives for a name."""
+    return rdatas(ask(daemon.server, query(name)))
+
+
+def reload(daemon: Daemon) -> subprocess.CompletedProcess[str]:
+    """`forwarder reload`, ended."""
+    return run_to_end("reload", "--control", daemon.control)
 
 
 class PassedSockets(Instances):

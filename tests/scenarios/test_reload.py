@@ -3,7 +3,6 @@
 import os
 import signal
 import socket
-import subprocess
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -16,8 +15,7 @@ import pytest
 from tests.lab.authority import NAME, Authority
 from tests.lab.behaviours import answer, late, silent
 from tests.lab.clients import HANG, UdpClient, ask, ask_tcp, query, rdatas
-from tests.lab.daemon import run_to_end
-from tests.lab.instances import Instances
+from tests.lab.instances import Instances, reload, told
 from tests.lab.patience import wait_for
 from tests.lab.ports import free_port
 from tests.lab.scripted import ScriptedUpstream
@@ -42,14 +40,6 @@ def daemon(upstream: ScriptedUpstream) -> Iterator[Instances]:
 
 def zones(upstream: ScriptedUpstream, more: str = "") -> str:
     return f"zones: [{{zone: ., upstreams: ['{upstream.address}']}}{more}]\n"
-
-
-def told(daemon: Instances, name: str) -> list[str]:
-    return rdatas(ask(daemon.server, query(name)))
-
-
-def reload(daemon: Instances) -> subprocess.CompletedProcess[str]:
-    return run_to_end("reload", "--control", daemon.control)
 
 
 def reloaded(daemon: Instances, config: str) -> None:

@@ -17,9 +17,9 @@ from forwarder import handover
 from forwarder.control import asking, protocol
 from forwarder.errors import ControlError
 from tests.lab.behaviours import answer, late
-from tests.lab.clients import HANG, TcpClient, UdpClient, ask, query, rdatas
+from tests.lab.clients import HANG, TcpClient, UdpClient, query, rdatas
 from tests.lab.daemon import PROJECT, run_to_end
-from tests.lab.instances import Instances
+from tests.lab.instances import Instances, reload, told
 from tests.lab.needs import needs_root
 from tests.lab.patience import wait_for
 from tests.lab.ports import free_port
@@ -64,16 +64,8 @@ def config_for(upstream: ScriptedUpstream, workers: int = 1) -> str:
     return f"listen: {{workers: {workers}}}\nzones: [{{zone: ., upstreams: ['{upstream.address}']}}]\n"
 
 
-def told(daemon: Instances, name: str) -> list[str]:
-    return rdatas(ask(daemon.server, query(name)))
-
-
 def flush(daemon: Instances, name: str) -> subprocess.CompletedProcess[str]:
     return run_to_end("flush", name, "--control", daemon.control)
-
-
-def reload(daemon: Instances) -> subprocess.CompletedProcess[str]:
-    return run_to_end("reload", "--control", daemon.control)
 
 
 def ensure_untouched(daemon: Instances, workers: list[int]) -> None:
