@@ -310,20 +310,23 @@ AT_ONCE = st.sampled_from([Failed.NETWORK, Failed.EXHAUSTED])
 @given(
     st.lists(st.lists(st.one_of(LATER, AT_ONCE), max_size=5), min_size=1, max_size=3),
     st.lists(LATER, max_size=3),
-    st.booleans(),
+    st.sampled_from([None, -1.0, 0.02, 0.4, 1.7]),
     st.sampled_from([0.02, 0.5, DEADLINE]),
 )
 def test_whatever_they_do_it_ends_in_time_with_six_queries_at_most_and_nothing_open(
     scripts: list[list[tuple[float, Response | Failed] | Failed]],
     over_tcp: list[tuple[float, Response | Failed]],
-    hedges: bool,  # noqa: FBT001 - Hypothesis gives it by place
+    tail: float | None,
     seconds: float,
 ) -> None:
+    """`tail`: that of each of them, which are equals then."""
     with Scene() as scene:
         table = Table(scene)
         for script in scripts:
             table.seat(*script, over_tcp=list(over_tcp))
-        outcome, took = table.outcome(seconds, hedges=hedges)
+        for leg in table.legs:
+            leg.round_trip.tail = -1.0 if tail is None else tail
+        outcome, took = table.outcome(seconds, hedges=tail is not None)
         assert isinstance(outcome, Unanswered) or (isinstance(outcome, Response) and outcome.kind is not Kind.FAILURE)
         assert took <= seconds + 1e-9
         assert sum(exchange.was_sent for leg in table.legs for exchange in leg.exchanges) <= 6

@@ -111,7 +111,7 @@ class Attempts:
         return attempt
 
     def next(self, now: float) -> Send | float | None:
-        """Ask somebody, which is then to be begun; or wait until then for what is open; or, with None, give up."""
+        """Ask somebody, which is then to be begun; or wait for what is open, to `until` at most; or, with None, give up."""
         while self._at_once:
             (send, costs), *others = self._at_once
             self._at_once = tuple(others)
@@ -266,7 +266,7 @@ class Attempts:
             return self.until
         hedge_at = attempt.sent_at + tail + SLACK
         if now + SLACK < hedge_at:
-            return hedge_at
+            return min(hedge_at, self.until)
         for asked, is_down, number in self._ranked():
             if not asked and not is_down and self._candidates[number].budget.take(now):
                 return Send(number, 0, self._edns_for(number, asked, now))
