@@ -29,7 +29,6 @@ def test_what_stands_is_put_aside_and_nothing_is_collected_by_itself() -> None:
         assert not gc.isenabled()
         assert gc.get_freeze_count() > len(gc.get_objects())
     finally:
-        gc.unfreeze()
         gc.enable()
 
 

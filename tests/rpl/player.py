@@ -305,7 +305,6 @@ def problem_in(scenario: Scenario) -> str:
     try:
         return _played(scenario)
     finally:
-        gc.unfreeze()
         with warnings.catch_warnings():
             # The worker owns its sockets until its process ends; here it is only forgotten, and the collector closes them.
             warnings.simplefilter("ignore", ResourceWarning)
