@@ -166,7 +166,6 @@ class Supervisor:
         if first.has_given_up:
             self._fail()
             return
-        first.steer()
         self._has_served = True
         self._tell_systemd()
         show("\n".join(summary(first.config, first.following.upstreams, first.following.pinned)))
@@ -178,7 +177,8 @@ class Supervisor:
             self._start_beside("the control socket", conversations.serve(self._ending))
 
     async def _release(self, legacy: handover.Legacy) -> bool:
-        """Whether the instance before us leaves."""
+        """Have the names come to our workers, and the instance before us leave; whether it does."""
+        self._generations.now.steer()
         try:
             connections = await asyncio.to_thread(legacy.release)
         except ControlError as error:

@@ -84,7 +84,7 @@ class Surroundings:
     """The same, for what is true of many workers."""
     on_serving: Callable[["Worker"], None]
     on_giving_up: Callable[[], None]
-    reopen: Callable[["Worker"], None] = lambda worker: worker.open()
+    reopen: Callable[["Worker"], None]
     """A process took the place of another, and is to answer: `open` it, now or soon."""
 
 

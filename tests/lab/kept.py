@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from forwarder import link, workers
 from forwarder.observe import counters
 from forwarder.observe.totals import Totals
+from tests.lab import stand_in
 
 STAND_IN = """
 import os, select, socket, sys
@@ -96,8 +97,7 @@ class Bench:
 
     def tell(self, text: bytes) -> None:
         """Something it does not answer."""
-        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as client:
-            client.sendto(text, self.door.getsockname())
+        stand_in.tell(self.door.getsockname(), text)
 
     def signal(self, number: int) -> int:
         """Send it to the process that runs; which one that is."""
@@ -146,6 +146,7 @@ async def bench(*program: str, is_opened: bool = True) -> AsyncIterator[Bench]:
         say_once=said_once.append,
         on_serving=on_serving,
         on_giving_up=on_giving_up,
+        reopen=workers.Worker.open,
     )
     made.append(Bench(workers.Worker(0, surroundings), door, totals, said, said_once))
     made[0].worker.start()
