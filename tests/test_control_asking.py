@@ -5,36 +5,18 @@ import socket
 import subprocess
 import sys
 import threading
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from forwarder.control import asking, protocol
 from forwarder.errors import ControlError
+from tests.lab.conversation import one_conversation
 from tests.lab.needs import needs_root
 
 FLUSH = protocol.Flush(protocol.VERSION, "a.test.")
 SECONDS = 20
-
-
-@contextmanager
-def daemon(path: Path, converse: Callable[[socket.socket], None]) -> Iterator[None]:
-    """One that takes a single conversation."""
-
-    def serve() -> None:
-        connection, _ = listener.accept()
-        with connection:
-            converse(connection)
-
-    with socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as listener:
-        listener.bind(str(path))
-        listener.listen()
-        thread = threading.Thread(target=serve)
-        thread.start()
-        yield
-        thread.join(SECONDS)
 
 
 def assert_set(is_set: bool) -> None:  # noqa: FBT001 - it is what an event says
@@ -53,7 +35,7 @@ def test_the_first_place_where_a_daemon_listens(tmp_path: Path) -> None:
     dead, path = tmp_path / "dead", tmp_path / "alive"
     with socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as gone:
         gone.bind(str(dead))
-    with daemon(path, answering(protocol.written(protocol.Flushed(3, 0)))):
+    with one_conversation(path, answering(protocol.written(protocol.Flushed(3, 0)))):
         assert asking.ask([str(tmp_path / "none"), str(dead), str(path)], FLUSH) == protocol.Flushed(3, 0)
 
 
@@ -66,19 +48,22 @@ def test_the_first_place_where_a_daemon_listens(tmp_path: Path) -> None:
 )
 def test_what_is_no_success(tmp_path: Path, octets: bytes, said: str) -> None:
     path = tmp_path / "socket"
-    with daemon(path, answering(octets)), pytest.raises(ControlError, match=said):
+    with one_conversation(path, answering(octets)), pytest.raises(ControlError, match=said):
         asking.ask([str(path)], FLUSH)
 
 
 def test_a_daemon_that_ends_before_it_answers(tmp_path: Path) -> None:
     path = tmp_path / "socket"
-    with daemon(path, lambda connection: connection.close()), pytest.raises(ControlError, match="went away before it answered"):
+    with (
+        one_conversation(path, lambda connection: connection.close()),
+        pytest.raises(ControlError, match="went away before it answered"),
+    ):
         asking.ask([str(path)], FLUSH)
 
 
 def test_a_daemon_that_hangs(tmp_path: Path) -> None:
     path, is_over = tmp_path / "socket", threading.Event()
-    with daemon(path, lambda _: assert_set(is_over.wait(SECONDS))):
+    with one_conversation(path, lambda _: assert_set(is_over.wait(SECONDS))):
         with asking.connected([str(path)], 0.1) as connection, pytest.raises(ControlError, match="did not answer within"):
             asking.answer_to(connection, FLUSH)
         is_over.set()
@@ -91,7 +76,7 @@ def test_one_conversation_for_several_questions(tmp_path: Path) -> None:
             connection.send(protocol.written(protocol.Flushed(entries, 0)))
 
     path = tmp_path / "socket"
-    with daemon(path, converse), asking.connected([str(path)]) as connection:
+    with one_conversation(path, converse), asking.connected([str(path)]) as connection:
         found = [asking.answer_to(connection, FLUSH) for _ in range(2)]
     assert found == [protocol.Flushed(1, 0), protocol.Flushed(2, 0)]
 

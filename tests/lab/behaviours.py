@@ -363,3 +363,7 @@ def close_mid_length(received: Received) -> list[Move]:
     """Close the connection after the first octet of a length."""
     del received
     return [Move(b"\x00", is_framed=False, close=True)]
+
+
+TRUTH = answer("@ 300 IN A 192.0.2.1")
+"""What an upstream says that is asked for anything, where the test is about something else."""

@@ -50,7 +50,28 @@ def run_to_end(*arguments: str, before: Sequence[str] = ()) -> subprocess.Comple
     return subprocess.run(command, cwd=PROJECT, capture_output=True, text=True, timeout=HANG, check=False)
 
 
-class Daemon:
+class InDirectory:
+    """A daemon with a directory of its own, for what it prints and for its control socket."""
+
+    _directory: Path
+
+    @property
+    def stdout(self) -> str:
+        """What it has printed so far."""
+        return (self._directory / "stdout").read_text()
+
+    @property
+    def stderr(self) -> str:
+        """What it has complained of so far."""
+        return (self._directory / "stderr").read_text()
+
+    @property
+    def control(self) -> str:
+        """The path of its control socket, where the configuration names no other."""
+        return str(self._directory / "control.sock")
+
+
+class Daemon(InDirectory):
     """`forwarder run` with this configuration (YAML text), or without a file and with these arguments.
 
     Addresses that the configuration leaves out become free ports of `hosts`; in a namespace, port 53 and the default port
@@ -90,21 +111,6 @@ class Daemon:
         if self._process is None:
             raise RuntimeError("the daemon was not started: use it in a `with`")
         return self._process
-
-    @property
-    def stdout(self) -> str:
-        """What it has printed so far."""
-        return (self._directory / "stdout").read_text()
-
-    @property
-    def stderr(self) -> str:
-        """What it has complained of so far."""
-        return (self._directory / "stderr").read_text()
-
-    @property
-    def control(self) -> str:
-        """The path of its control socket, where the configuration names no other."""
-        return str(self._directory / "control.sock")
 
     @property
     def config_file(self) -> str:

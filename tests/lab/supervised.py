@@ -24,6 +24,7 @@ from forwarder import workers
 from forwarder.config import Config, Hosts, Listen, ObserveSettings, Zone
 from tests.lab import stand_in
 from tests.lab.clients import Address
+from tests.lab.daemon import InDirectory
 from tests.lab.ports import free_port
 
 START = """
@@ -74,25 +75,13 @@ def configured(*, files: tuple[str, ...] = (), upstreams: tuple[str, ...] = ("19
     )
 
 
-class Running:
+class Running(InDirectory):
     """A supervisor that runs, seen from outside."""
 
     def __init__(self, config: Config, directory: Path, process: subprocess.Popen[bytes]) -> None:
         self.config = config
         self.process = process
         self._directory = directory
-
-    @property
-    def stdout(self) -> str:
-        return (self._directory / "stdout").read_text()
-
-    @property
-    def stderr(self) -> str:
-        return (self._directory / "stderr").read_text()
-
-    @property
-    def control(self) -> str:
-        return str(self._directory / "control.sock")
 
     @property
     def server(self) -> Address:

@@ -8,6 +8,8 @@ from collections.abc import Iterator
 
 import pytest
 
+from tests.lab.behaviours import TRUTH
+from tests.lab.scripted import ScriptedUpstream
 from tests.lab.stage import Stage, staged
 
 
@@ -15,4 +17,12 @@ from tests.lab.stage import Stage, staged
 def stage() -> Iterator[Stage]:
     """Daemon and scripted upstream, for all scenarios of the file."""
     with staged() as made:
+        yield made
+
+
+@pytest.fixture
+def upstream() -> Iterator[ScriptedUpstream]:
+    """One that tells the truth, for a scenario that starts its daemon itself."""
+    with ScriptedUpstream() as made:
+        made.default = TRUTH
         yield made

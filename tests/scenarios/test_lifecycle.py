@@ -14,7 +14,7 @@ import dns.rcode
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
-from tests.lab.behaviours import answer, late
+from tests.lab.behaviours import TRUTH, answer, late
 from tests.lab.clients import HANG, TcpClient, UdpClient, ask, query, rdatas
 from tests.lab.daemon import Daemon
 from tests.lab.namespaces import Network
@@ -22,8 +22,6 @@ from tests.lab.needs import needs_namespaces
 from tests.lab.patience import wait_for
 from tests.lab.scripted import ScriptedUpstream
 from tests.lab.stage import Stage, staged
-
-TRUTH = answer("@ 300 IN A 192.0.2.1")
 
 
 def is_gone(pid: int) -> bool:

@@ -11,6 +11,7 @@ import dns.rcode
 import pytest
 
 from tests.lab.behaviours import (
+    TRUTH,
     Behaviour,
     Received,
     addresses,
@@ -38,7 +39,6 @@ from tests.lab.clients import TcpClient, UdpClient, query, rdatas
 from tests.lab.patience import wait_for
 from tests.lab.stage import Stage, staged
 
-TRUTH = answer("@ 300 IN A 192.0.2.1")
 FORGERY = answer("@ 300 IN A 203.0.113.66")
 
 

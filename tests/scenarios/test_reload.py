@@ -13,23 +13,15 @@ import dns.rcode
 import pytest
 
 from tests.lab.authority import NAME, Authority
-from tests.lab.behaviours import answer, late, silent
+from tests.lab.behaviours import TRUTH, answer, late, silent
 from tests.lab.clients import HANG, UdpClient, ask, ask_tcp, query, rdatas
 from tests.lab.instances import Instances, reload, told
 from tests.lab.patience import wait_for
 from tests.lab.ports import free_port
 from tests.lab.scripted import ScriptedUpstream
 
-TRUTH = answer("@ 300 IN A 192.0.2.1")
 OTHER = answer("@ 300 IN A 192.0.2.2")
 NAMES = [f"n{number}.known.test" for number in range(40)]
-
-
-@pytest.fixture
-def upstream() -> Iterator[ScriptedUpstream]:
-    with ScriptedUpstream() as made:
-        made.default = TRUTH
-        yield made
 
 
 @pytest.fixture

@@ -12,24 +12,16 @@ from pathlib import Path
 import dns.rcode
 import pytest
 
-from tests.lab.behaviours import answer, refusal, soa
+from tests.lab.behaviours import TRUTH, answer, refusal, soa
 from tests.lab.clients import rdatas
 from tests.lab.daemon import Daemon, run_to_end
 from tests.lab.patience import wait_for
 from tests.lab.scripted import ScriptedUpstream
 from tests.lab.stage import Stage
 
-LONG = answer("@ 300 IN A 192.0.2.1")
 BRIEF = answer("@ 1 IN A 192.0.2.2")
 DEAD = refusal("SERVFAIL")
 """An upstream that fails at once: whoever was answered well was answered from memory."""
-
-
-@pytest.fixture
-def upstream() -> Iterator[ScriptedUpstream]:
-    with ScriptedUpstream() as server:
-        server.default = LONG
-        yield server
 
 
 @pytest.fixture
@@ -86,7 +78,7 @@ def test_ended_meanwhile_is_asked_again(upstream: ScriptedUpstream, file: Path) 
     upstream.on("www.brief.test", BRIEF)
     with kept(upstream, file) as before:
         assert rdatas(before.ask("www.brief.test")) == ["192.0.2.2"]
-    upstream.on("www.brief.test", LONG)
+    upstream.on("www.brief.test", TRUTH)
     time.sleep(1.1)
     with kept(upstream, file) as after:
         assert rdatas(after.ask("www.brief.test")) == ["192.0.2.1"]

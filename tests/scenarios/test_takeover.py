@@ -8,7 +8,6 @@ import subprocess
 import sys
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -16,8 +15,9 @@ import pytest
 from forwarder import handover
 from forwarder.control import asking, protocol
 from forwarder.errors import ControlError
-from tests.lab.behaviours import answer, late
+from tests.lab.behaviours import TRUTH, late
 from tests.lab.clients import HANG, TcpClient, UdpClient, query, rdatas
+from tests.lab.conversation import one_conversation
 from tests.lab.daemon import PROJECT, run_to_end
 from tests.lab.instances import Instances, reload, told
 from tests.lab.needs import needs_root
@@ -25,7 +25,6 @@ from tests.lab.patience import wait_for
 from tests.lab.ports import free_port
 from tests.lab.scripted import ScriptedUpstream
 
-TRUTH = answer("@ 300 IN A 192.0.2.1")
 NAMES = [f"n{number}.known.test" for number in range(20)]
 NOBODY = 65534
 TAKER = """
@@ -45,13 +44,6 @@ client.connect("control.sock")
 client.send(sys.argv[3].encode())
 print(client.recv(65536).decode())
 """
-
-
-@pytest.fixture
-def upstream() -> Iterator[ScriptedUpstream]:
-    with ScriptedUpstream() as made:
-        made.default = TRUTH
-        yield made
 
 
 @pytest.fixture
@@ -225,31 +217,18 @@ def test_an_asker_of_another_age_is_told(daemon: Instances) -> None:
     ensure_untouched(daemon, workers)
 
 
-@contextmanager
-def of_another_age(path: Path) -> Iterator[None]:
-    """A daemon that hands over otherwise than we do."""
-
-    def serve() -> None:
-        connection, _ = listener.accept()
-        with connection:
-            request = protocol.read_request(connection.recv(protocol.MAX_REQUEST))
-            assert request == protocol.Takeover(protocol.VERSION, protocol.HANDOVER_VERSION)
-            connection.send(protocol.written(protocol.Refused("this daemon hands over in version 2, not 1: stop it")))
-
-    with socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as listener:
-        listener.bind(str(path))
-        listener.listen()
-        thread = threading.Thread(target=serve)
-        thread.start()
-        yield
-        thread.join(HANG)
+def of_another_age(connection: socket.socket) -> None:
+    """What a daemon says that hands over otherwise than we do."""
+    request = protocol.read_request(connection.recv(protocol.MAX_REQUEST))
+    assert request == protocol.Takeover(protocol.VERSION, protocol.HANDOVER_VERSION)
+    connection.send(protocol.written(protocol.Refused("this daemon hands over in version 2, not 1: stop it")))
 
 
 @pytest.mark.parametrize("is_asked_for", [True, False])
 def test_a_daemon_of_another_age_is_left_alone(tmp_path: Path, is_asked_for: bool) -> None:  # noqa: FBT001 - a row of a table
     config = tmp_path / "config.yaml"
     with (
-        of_another_age(tmp_path / "control.sock"),
+        one_conversation(tmp_path / "control.sock", of_another_age),
         socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as theirs,
     ):
         theirs.bind(("127.0.0.1", 0))

@@ -11,11 +11,10 @@ from contextlib import ExitStack
 import dns.rcode
 import pytest
 
-from tests.lab.behaviours import addresses, answer, late
+from tests.lab.behaviours import TRUTH, addresses, answer, late
 from tests.lab.clients import HANG, TcpClient, framed, query, rdatas
 from tests.lab.stage import Stage, staged
 
-TRUTH = answer("@ 300 IN A 192.0.2.1")
 MOST_CONNECTIONS = 4
 
 

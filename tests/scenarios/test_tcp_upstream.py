@@ -9,6 +9,7 @@ import dns.rcode
 import pytest
 
 from tests.lab.behaviours import (
+    TRUTH,
     Behaviour,
     addresses,
     answer,
@@ -23,7 +24,6 @@ from tests.lab.behaviours import (
 from tests.lab.clients import UdpClient, query, rdatas
 from tests.lab.stage import Stage, staged
 
-TRUTH = answer("@ 300 IN A 192.0.2.1")
 MOST_CONNECTIONS = 64
 
 

@@ -17,7 +17,7 @@ import dns.rcode
 import pytest
 
 from tests.lab.authority import NAME, Authority
-from tests.lab.behaviours import addresses, answer, close_mid_message, in_turn, late
+from tests.lab.behaviours import TRUTH, addresses, answer, close_mid_message, in_turn, late
 from tests.lab.clients import UdpClient, ask, ask_tcp, extended_errors, framed, query, rdatas
 from tests.lab.daemon import Daemon
 from tests.lab.patience import wait_for
@@ -26,7 +26,6 @@ from tests.lab.scripted import ScriptedUpstream
 from tests.lab.tls_peer import TlsPeer
 from tests.lab.unbound import Unbound
 
-TRUTH = answer("@ 300 IN A 192.0.2.1")
 IN_TIME = 3.0
 """Seconds: well below the 5 s that a client waits, well above the daemon's deadline of 1.8 s."""
 
