@@ -17,7 +17,7 @@ import pytest
 from forwarder.steering import worker_for
 from forwarder.wire.names import name_from_text
 from tests.lab.behaviours import answer
-from tests.lab.clients import Address, ask, query, rdatas
+from tests.lab.clients import HANG, Address, ask, query, rdatas
 from tests.lab.instances import Instances
 from tests.lab.patience import wait_for
 from tests.lab.ports import bound_pair, free_port
@@ -108,6 +108,15 @@ def test_reload_and_handover(stage: Stage) -> None:
             assert daemon.hand_over().status == 0
             assert stage.ask_all(daemon.server) == 0
             assert_steered(daemon.server, numbered(daemon))
+
+
+def test_handover_to_more_workers(stage: Stage) -> None:
+    with Instances(stage.config.replace(f"workers: {WORKERS}", "workers: 1")) as daemon:
+        former = daemon.process
+        daemon.rewrite(stage.config)
+        daemon.start_again("--takeover")
+        assert former.wait(HANG) == 0
+        assert_steered(daemon.server, numbered(daemon))
 
 
 def test_restart_with_sockets_that_were_kept(stage: Stage) -> None:
