@@ -1,7 +1,7 @@
-"""What a person types: the commands, their help and their exit status.
+"""What a person types: the commands and their help.
 
-Never shows a traceback for what an operator can mend. Always holds: 0 it went well, 1 the thing asked for failed, 2 the command
-line or the configuration is wrong; what was asked for goes to stdout, complaints go to stderr.
+Always holds: what was asked for goes to stdout, complaints go to stderr; what the daemon need not carry, the commands for the
+host and for other programs' files, is a program of its own (`PROGRAMS`), which takes our place.
 """
 
 import argparse
@@ -12,14 +12,16 @@ from collections.abc import Sequence
 from typing import NoReturn
 
 from forwarder import config_file, supervisor, terminal, watching
+from forwarder.arguments import WRONG, Parser, is_help, shown, status_of
 from forwarder.config import Config
 from forwarder.control import asking, protocol
-from forwarder.errors import ConfigError, ControlError, ListenError, PrivilegeError, Problem
+from forwarder.errors import ConfigError, Problem
 from forwarder.observe import metrics
 from forwarder.succession import Source, warnings_for
 from forwarder.wire.names import name_from_text, text_from_name
 
-WELL, FAILED, WRONG = 0, 1, 2
+PROGRAMS = {"node": "forwarder.node", "doctor": "forwarder.doctor", "import-corefile": "forwarder.importing"}
+"""Command -> the module that reads the rest of the line."""
 RESOLV_CONF = "/etc/resolv.conf"
 """Whose nameservers are asked when the command line names neither a configuration nor an upstream."""
 
@@ -73,61 +75,51 @@ class Arguments(argparse.Namespace):
     control: str | None
 
 
-class Parser(argparse.ArgumentParser):
-    """Says what is wrong in one line."""
-
-    def error(self, message: str) -> NoReturn:
-        """End with status 2."""
-        self.exit(WRONG, f"forwarder: {message} (forwarder --help shows all there is)\n")
-
-
 def main(arguments: Sequence[str] | None = None) -> int:
     """Do what the command line says; the exit status."""
-    words = sys.argv[1:] if arguments is None else arguments
-    if not {"-h", "--help"}.isdisjoint(words):
-        return _shown(HELP.rstrip("\n"))
-    try:
-        return _obeyed(parser().parse_args(words, namespace=Arguments()))
-    except ConfigError as error:
-        for problem in error.problems:
-            terminal.say(str(problem))
-        return WRONG
-    except (ListenError, PrivilegeError, ControlError) as error:
-        for line in str(error).splitlines():
-            terminal.say(line)
-        return FAILED
-    except KeyboardInterrupt:
-        return FAILED  # typed before there was anything to drain
+    words = list(sys.argv[1:] if arguments is None else arguments)
+    if words and words[0] in PROGRAMS:
+        _become(PROGRAMS[words[0]], words[1:])
+    if is_help(words):
+        return shown(HELP.rstrip("\n"))
+    return status_of(lambda: _obeyed(parser().parse_args(words, namespace=Arguments())))
 
 
 def parser() -> Parser:
     """The reader of the command line; it ends with status 2 by itself when something is wrong."""
-    top = Parser(prog="forwarder", allow_abbrev=False, add_help=False)
+    top = Parser("forwarder")
     top.add_argument("--version", action="store_true")
-    commands = top.add_subparsers(dest="command", parser_class=Parser)
-    run = commands.add_parser("run", allow_abbrev=False, add_help=False)
+    commands = top.add_subparsers(dest="command", parser_class=_SubParser)
+    run = commands.add_parser("run")
     run.add_argument("--config", metavar="FILE")
     run.add_argument("--listen", action="append", default=[], metavar="ADDR")
     run.add_argument("--upstream", action="append", default=[], metavar="ADDR")
     run.add_argument("--takeover", action="store_true")
-    reload = commands.add_parser("reload", allow_abbrev=False, add_help=False)
+    reload = commands.add_parser("reload")
     _add_place(reload)
-    check = commands.add_parser("check", allow_abbrev=False, add_help=False)
+    check = commands.add_parser("check")
     check.add_argument("file", metavar="FILE")
-    lookup = commands.add_parser("lookup", allow_abbrev=False, add_help=False)
+    lookup = commands.add_parser("lookup")
     lookup.add_argument("name", metavar="NAME")
     lookup.add_argument("type", metavar="TYPE", nargs="?")
     lookup.add_argument("--libc", choices=("glibc", "musl"), default="glibc")
     lookup.add_argument("--resolv-conf", metavar="FILE", default=RESOLV_CONF)
     lookup.add_argument("--server", metavar="ADDR")
     lookup.add_argument("--json", action="store_true")
-    flush = commands.add_parser("flush", allow_abbrev=False, add_help=False)
+    flush = commands.add_parser("flush")
     what = flush.add_mutually_exclusive_group(required=True)
     what.add_argument("only", nargs="?", metavar="NAME")
     what.add_argument("--suffix", metavar="S")
     what.add_argument("--all", action="store_true")
     _add_place(flush)
     return top
+
+
+class _SubParser(Parser):
+    """What argparse makes for each command, whose complaint names the help that there is."""
+
+    def __init__(self, prog: str) -> None:
+        super().__init__(prog.partition(" ")[0])
 
 
 def _add_place(command: argparse.ArgumentParser) -> None:
@@ -139,7 +131,7 @@ def _add_place(command: argparse.ArgumentParser) -> None:
 
 def _obeyed(arguments: Arguments) -> int:
     if arguments.version:
-        return _shown(f"forwarder {metrics.version()}")
+        return shown(f"forwarder {metrics.version()}")
     if arguments.command == "run":
         return _run(arguments)
     if arguments.command == "reload":
@@ -174,7 +166,7 @@ def _reload(arguments: Arguments) -> int:
     answer = asking.ask(_control_paths(arguments), protocol.Reload(protocol.VERSION))
     for note in asking.of_kind(protocol.Reloaded, answer).notes:
         terminal.say(note)
-    return _shown("configuration reloaded")
+    return shown("configuration reloaded")
 
 
 def _check(file: str) -> int:
@@ -182,15 +174,18 @@ def _check(file: str) -> int:
     files = watching.read_files(config)
     for warning in (*config_file.warnings_for(config), *warnings_for(config, files)):
         terminal.say(warning)
-    return _shown(config_file.effective_text(config).rstrip("\n"))
+    return shown(config_file.effective_text(config).rstrip("\n"))
 
 
 def _lookup(arguments: Arguments) -> NoReturn:
+    words = [arguments.name, arguments.type or "", arguments.libc, arguments.resolv_conf, arguments.server or ""]
+    _become("forwarder.lookup", [*words, "json" if arguments.json else ""])
+
+
+def _become(module: str, words: list[str]) -> NoReturn:
     """A program of its own takes our place: the daemon need not carry what it is made of."""
     sys.stdout.flush()
-    words = (arguments.name, arguments.type or "", arguments.libc, arguments.resolv_conf, arguments.server or "")
-    form = "json" if arguments.json else ""
-    os.execv(sys.executable, [sys.executable, "-m", "forwarder.lookup", *words, form])  # noqa: S606 - no shell is wanted
+    os.execv(sys.executable, [sys.executable, "-m", module, *words])  # noqa: S606 - no shell is wanted
 
 
 def _flush(arguments: Arguments) -> int:
@@ -204,7 +199,7 @@ def _flush(arguments: Arguments) -> int:
     flushed = asking.of_kind(protocol.Flushed, answer)
     if flushed.pinned:
         terminal.say(f"pinned names stay as they are: {flushed.pinned} (`hosts`)")
-    return _shown(f"entries forgotten: {flushed.entries}")
+    return shown(f"entries forgotten: {flushed.entries}")
 
 
 def _name(text: str) -> str:
@@ -220,7 +215,3 @@ def _control_paths(arguments: Arguments) -> Sequence[str]:
     if arguments.config is not None:
         setting = config_file.load(arguments.config).observe.control
     return protocol.paths_for(setting, os.environ)
-
-
-def _shown(text: str) -> int:
-    return WELL if terminal.show(text) else FAILED

@@ -9,8 +9,10 @@
     ├── PrivilegeError  what the daemon should give up it cannot: exit status 1
     ├── SnapshotError   octets that are no snapshot of a cache, or a damaged one: said in one
     │                   line, the cache begins empty
-    └── ControlError    the control socket cannot be had: said in one line, DNS goes on; the
-                        daemon cannot be asked, or will not: exit status 1
+    ├── ControlError    the control socket cannot be had: said in one line, DNS goes on; the
+    │                   daemon cannot be asked, or will not: exit status 1
+    └── NodeError       the host cannot be given what it needs, or cannot be rid of it: exit
+                        status 1
 
 Nothing here imports anything; everything may import this.
 """
@@ -66,3 +68,7 @@ class SnapshotError(ForwarderError):
 
 class ControlError(ForwarderError):
     """There is no control socket, or what was asked for there was not done: the sentence says why and what to do."""
+
+
+class NodeError(ForwarderError):
+    """An interface, address or firewall rule of this host cannot be as it should: the sentence says which, why and the mend."""

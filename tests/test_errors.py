@@ -7,7 +7,16 @@ import re
 import pytest
 
 from forwarder import errors
-from forwarder.errors import ConfigError, ControlError, ForwarderError, ListenError, Problem, SnapshotError, WireError
+from forwarder.errors import (
+    ConfigError,
+    ControlError,
+    ForwarderError,
+    ListenError,
+    NodeError,
+    Problem,
+    SnapshotError,
+    WireError,
+)
 
 
 def errors_defined() -> set[str]:
@@ -24,11 +33,12 @@ def test_the_tree_drawn_is_the_tree() -> None:
         "PrivilegeError",
         "SnapshotError",
         "ControlError",
+        "NodeError",
     ]
     assert set(drawn) == errors_defined()
 
 
-@pytest.mark.parametrize("error", [WireError, ConfigError, ListenError, SnapshotError, ControlError])
+@pytest.mark.parametrize("error", [WireError, ConfigError, ListenError, SnapshotError, ControlError, NodeError])
 def test_all_hang_on_the_root_and_on_nothing_else(error: type[ForwarderError]) -> None:
     assert error.__bases__ == (ForwarderError,)
 

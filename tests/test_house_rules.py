@@ -53,9 +53,10 @@ ROOMS: Mapping[str, Room] = {
     **dict.fromkeys(("config", "control"), Room("errors", "msgspec")),
     "config_file": Room("config errors", "msgspec yaml"),
     "hosts": Room("errors link", "dnslib"),
-    "node": Room("errors"),
+    "node": Room("arguments config config_file errors terminal", "pyroute2"),
+    "node.resolv_conf": Room("errors"),
     **dict.fromkeys(("fence", "privileges"), Room("capabilities errors")),
-    "lookup": Room("node wire errors terminal", "dnslib"),
+    "lookup": Room("node.resolv_conf wire errors terminal", "dnslib"),
     # The supervisor and its parts, the pages and the command line.
     "observe.metrics": Room("observe.counters errors", "prometheus_client"),
     "observe.pages": Room("observe.metrics observe.counters errors", "prometheus_client starlette uvicorn"),
@@ -63,7 +64,7 @@ ROOMS: Mapping[str, Room] = {
     **dict.fromkeys(("adoption", "trust"), Room("config errors")),
     "sockets": Room("adoption steering config errors"),
     "snapshot_file": Room("link"),
-    "watching": Room("trust config errors hosts link node"),
+    "watching": Room("trust config errors hosts link node.resolv_conf"),
     "following": Room(f"watching config {LEAVES}"),
     "workers": Room(f"observe.totals {LEAVES}", "msgspec"),
     "generation": Room(f"workers following sockets snapshot_file watching config observe.totals {LEAVES}"),
@@ -73,7 +74,8 @@ ROOMS: Mapping[str, Room] = {
     "succession": Room(f"{GENERATIONS} watching config errors"),
     "greeting": Room("watching config link"),
     "supervisor": Room(f"{PARENT} {GENERATIONS} observe.totals observe.pages {LEAVES}", "uvicorn"),
-    "cli": Room("supervisor succession watching config config_file control wire observe.metrics errors terminal"),
+    "cli": Room("arguments supervisor succession watching config config_file control wire observe.metrics errors terminal"),
+    "arguments": Room("errors terminal"),
     "__main__": Room("cli"),
 }
 
