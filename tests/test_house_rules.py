@@ -55,6 +55,7 @@ ROOMS: Mapping[str, Room] = {
     "hosts": Room("errors link", "dnslib"),
     "node": Room("arguments config config_file errors terminal", "pyroute2"),
     "node.resolv_conf": Room("errors"),
+    "importing": Room("arguments config config_file errors", "msgspec yaml"),
     **dict.fromkeys(("fence", "privileges"), Room("capabilities errors")),
     "lookup": Room("node.resolv_conf wire errors terminal", "dnslib"),
     # The supervisor and its parts, the pages and the command line.
@@ -85,7 +86,7 @@ IMPURE = frozenset(("asyncio", "logging", "random", "select", "selectors", "sock
 
 DATA_PLANE = ("worker", "collecting", "snapshotting", "serving", "cache", "upstream", "wire")
 NEVER_IN_DATA_PLANE = frozenset(("dnslib", "prometheus_client", "rich", "starlette", "uvicorn", "yaml"))
-ROOMS_NEVER_IN_DATA_PLANE = ("lookup", "node", "observe.metrics", "observe.pages")
+ROOMS_NEVER_IN_DATA_PLANE = ("importing", "lookup", "node", "observe.metrics", "observe.pages")
 
 EMPTY_NAMES = frozenset(("base", "common", "helper", "helpers", "misc", "util", "utils"))
 EMPTY_CLASS_NAME = re.compile(r"Forwarder|Base([A-Z0-9].*)?|.*(Manager|Handler|Helper)")
