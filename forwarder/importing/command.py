@@ -47,6 +47,9 @@ def imported(request: Request) -> str:
         raise ConfigError((Problem(source.where, sentence),))
     draft = _draft(kind, source, request)
     text = text_of(draft, source.where)
+    if len(text.encode()) > config_file.MAX_FILE_SIZE:
+        sentence = f"is more than a configuration of {size_text(config_file.MAX_FILE_SIZE)} holds: put names into hosts.files"
+        raise ConfigError((Problem(source.where, sentence),))
     try:
         config_file.parsed(text, source.where)
     except ConfigError as error:

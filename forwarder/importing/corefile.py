@@ -37,6 +37,8 @@ from forwarder.importing.sources import Place, quoted
 METRICS = "localhost:9153"
 """Where CoreDNS shows its metrics when `prometheus` names no address."""
 CLUSTER_DOMAIN = "cluster.local"
+MAX_ZONES = 1000
+"""Of a configuration."""
 LEAST_FAILURE_TTL, MOST_FAILURE_TTL = 1.0, 300.0
 """Bounds of cache.max_failure_ttl."""
 UNCACHED = (
@@ -154,7 +156,7 @@ class _Translation:
         return Draft(with_zones(config, zones), self.notes.all(), {zone.zone: zone.place for zone in zones})
 
     def _remark(self, zone: str, directive: Directive, sentence: str) -> None:
-        self.notes.add(directive.place, sentence, zone)
+        self.notes.add(directive.place, sentence, "" if directive.name in remarks.SERVER_WIDE else zone)
 
     def _read(self, directive: Directive, block: _Block) -> None:
         match directive.name:
@@ -250,6 +252,10 @@ class _Translation:
                 replace(block.place, last=block.place.line), f"{name}: {what}; here the zone above it is asked", name
             )
 
+        inner = sum(1 + len(route.exceptions) for route in block.routes)
+        if inner + len(block.zones) > MAX_ZONES:
+            sentence = f"this block makes more than {MAX_ZONES} zones: that is more than a configuration has"
+            raise ConfigError((Problem(f"{self._where}: line {block.place.line}", sentence),))
         chosen = zones_of(block.zones, block.routes, unasked)
         for route in block.routes:
             if not is_used(route, chosen):

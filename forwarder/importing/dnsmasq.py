@@ -264,7 +264,9 @@ class _Translation:
         cache = CacheSettings()
         limits = [self._numbers[name] for name in ("max-ttl", "max-cache-ttl") if self._numbers.get(name)]
         if limits:
-            cache = replace(cache, max_ttl=float(min(*limits, 7 * DAY)), max_negative_ttl=min(cache.max_negative_ttl, *limits))
+            cache = replace(
+                cache, max_ttl=float(min(*limits, 7 * DAY)), max_negative_ttl=float(min(cache.max_negative_ttl, *limits))
+            )
         if "no-negcache" in self._flags:
             cache = replace(cache, max_negative_ttl=0.0)
         entries = self._numbers.get("cache-size", 0)

@@ -6,7 +6,7 @@ Always holds: a line that pins nothing here goes to `remark`.
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 
-from forwarder.config import Word, is_below
+from forwarder.config import Word
 from forwarder.config_file.values import value_for
 from forwarder.importing.addresses import is_address
 from forwarder.importing.blocks import Directive
@@ -61,6 +61,12 @@ def pin(directive: Directive, zones: tuple[str, ...], pins: Pins, remark: Remark
         _read(option, zones, pins, remark)
 
 
+def zones_above(name: str) -> set[str]:
+    """All zones that a name is in: its own, those above it, and the root."""
+    labels = name.split(".")
+    return {".", *(".".join(labels[at:]) for at in range(len(labels)))}
+
+
 def _read(option: Directive, zones: tuple[str, ...], pins: Pins, remark: Remark) -> None:
     if is_address(option.name):
         for sentence in _unpinned(option, zones, pins):
@@ -84,7 +90,7 @@ def _unpinned(option: Directive, zones: tuple[str, ...], pins: Pins) -> Iterator
         yield "names nothing, and was not carried over"
     for name in option.args:
         lower = name.lower().removesuffix(".")
-        if not any(is_below(lower, zone) for zone in zones):
+        if zones_above(lower).isdisjoint(zones):
             yield "is not in the zone, and was never answered there: left out"
             continue
         try:

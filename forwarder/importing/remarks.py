@@ -48,6 +48,27 @@ PLUGINS = {
 }
 """Plugin -> what holds here instead."""
 
+SERVER_WIDE = frozenset(
+    (
+        "any",
+        "bufsize",
+        "chaos",
+        "debug",
+        "dnstap",
+        "errors",
+        "health",
+        "import",
+        "log",
+        "loop",
+        "multisocket",
+        "nsid",
+        "pprof",
+        "ready",
+    )
+    + ("reload", "root", "timeouts", "tls", "trace", "transfer")
+)
+"""Plugins that are about the server, whatever zone they stand in."""
+
 FORWARD = {
     "expire": "connections are kept while they are used, and closed when idle",
     "max_age": "connections are closed after a while anyway",

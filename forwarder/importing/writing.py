@@ -75,7 +75,8 @@ def _heading(draft: Draft, where: str, general: list[_Remark]) -> Iterator[str]:
 
 def _comment(remark: _Remark, indent: str) -> Iterator[str]:
     """`# line 3, 14: "errors": what becomes of it`, over as many lines as it needs."""
-    numbers = [f"{place.line}-{place.last}" if place.last > place.line else f"{place.line}" for place in remark.places]
+    places = dict.fromkeys((place.line, place.last) for place in remark.places)
+    numbers = [f"{line}-{last}" if last > line else f"{line}" for line, last in places]
     more = f" and {len(numbers) - MAX_LINES} more" if len(numbers) > MAX_LINES else ""
     noun = "line" if len(numbers) == 1 and "-" not in numbers[0] else "lines"
     source = f"{noun} {', '.join(numbers[:MAX_LINES])}{more}: {shown(remark.places[0].text)}"
@@ -95,8 +96,8 @@ def _settings(draft: Draft, by_zone: Mapping[str, list[_Remark]]) -> Iterator[st
         if key == "zones":
             yield ""
             yield "zones:"
-            for zone in config.zones:
-                yield from _zone(zone, config, draft.places.get(zone.zone), by_zone.get(zone.zone, []))
+            for zone, entries in zip(config.zones, _zone_entries(config), strict=True):
+                yield from _zone(entries, draft.places.get(zone.zone), by_zone.get(zone.zone, []))
             unwritten = [remark for name, remarks in by_zone.items() if name not in _names(config) for remark in remarks]
             for remark in unwritten:
                 yield from _comment(remark, "  ")
@@ -122,28 +123,36 @@ def _different(node: Node, default: Node) -> Node:
     return node
 
 
-def _zone(zone: Zone, config: Config, place: Place | None, remarks: list[_Remark]) -> Iterator[str]:
-    """One zone, without the limits that it would have anyway."""
-    plain = Zone(
-        zone=zone.zone,
-        upstreams=zone.upstreams,
-        max_ttl=config.cache.max_ttl,
-        max_negative_ttl=config.cache.max_negative_ttl,
-        maximum_stale_timer=stale_timer_for(zone.zone, config.cache, config.cluster_domain),
+def _zone_entries(config: Config) -> list[dict[str, Node]]:
+    """What to write of each zone: nothing that it would have anyway."""
+    plain = (
+        Zone(
+            zone=zone.zone,
+            upstreams=zone.upstreams,
+            max_ttl=config.cache.max_ttl,
+            max_negative_ttl=config.cache.max_negative_ttl,
+            maximum_stale_timer=stale_timer_for(zone.zone, config.cache, config.cluster_domain),
+        )
+        for zone in config.zones
     )
-    (written,), (default,) = (_zone_nodes(replace(config, zones=(one,))) for one in (zone, plain))
-    if place is not None and place.line:
-        yield from _comment(_Remark((place,), ""), "  ")
-    for remark in remarks:
-        yield from _comment(remark, "  ")
-    keys = [key for key in written if key in {"zone", "upstreams"} or written[key] != default[key]]
-    for number, key in enumerate(keys):
-        yield f"  {'- ' if number == 0 else '  '}{key}: {_value(written[key])}"
+    both = zip(_zone_nodes(config), _zone_nodes(replace(config, zones=tuple(plain))), strict=True)
+    needed = ("zone", "upstreams")
+    return [{key: node for key, node in zone.items() if key in needed or node != other[key]} for zone, other in both]
 
 
 def _zone_nodes(config: Config) -> list[dict[str, Node]]:
     zones = _nodes(config)["zones"]
     return [zone for zone in zones if isinstance(zone, dict)] if isinstance(zones, list) else []
+
+
+def _zone(entries: dict[str, Node], place: Place | None, remarks: list[_Remark]) -> Iterator[str]:
+    """One zone, with what made it and what is other in it."""
+    if place is not None and place.line:
+        yield from _comment(_Remark((place,), ""), "  ")
+    for remark in remarks:
+        yield from _comment(remark, "  ")
+    for number, (key, node) in enumerate(entries.items()):
+        yield f"  {'  ' if number else '- '}{key}: {_value(node)}"
 
 
 def _entry(key: str, node: Node, indent: str) -> Iterator[str]:
