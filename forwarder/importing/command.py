@@ -48,7 +48,9 @@ def imported(request: Request) -> str:
     draft = _draft(kind, source, request)
     text = text_of(draft, source.where)
     if len(text.encode()) > config_file.MAX_FILE_SIZE:
-        sentence = f"is more than a configuration of {size_text(config_file.MAX_FILE_SIZE)} holds: put names into hosts.files"
+        sentence = (
+            f"becomes more than a configuration may be, {size_text(config_file.MAX_FILE_SIZE)}: leave out what is not about DNS"
+        )
         raise ConfigError((Problem(source.where, sentence),))
     try:
         config_file.parsed(text, source.where)

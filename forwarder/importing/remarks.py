@@ -50,22 +50,9 @@ PLUGINS = {
 
 SERVER_WIDE = frozenset(
     (
-        "any",
-        "bufsize",
-        "chaos",
-        "debug",
-        "dnstap",
-        "errors",
-        "health",
-        "import",
-        "log",
-        "loop",
-        "multisocket",
-        "nsid",
-        "pprof",
-        "ready",
+        *("any", "bufsize", "chaos", "debug", "dnstap", "errors", "health", "import", "log", "loop", "multisocket", "nsid"),
+        *("pprof", "ready", "reload", "root", "timeouts", "tls", "trace", "transfer"),
     )
-    + ("reload", "root", "timeouts", "tls", "trace", "transfer")
 )
 """Plugins that are about the server, whatever zone they stand in."""
 
