@@ -147,7 +147,7 @@ def _zone_nodes(config: Config) -> list[dict[str, Node]]:
 
 def _zone(entries: dict[str, Node], place: Place | None, remarks: list[_Remark]) -> Iterator[str]:
     """One zone, with what made it and what is other in it."""
-    if place is not None and place.line:
+    if place is not None and place.line and all(place not in remark.places for remark in remarks):
         yield from _comment(_Remark((place,), ""), "  ")
     for remark in remarks:
         yield from _comment(remark, "  ")
