@@ -31,7 +31,7 @@ NO_CLUSTER = "the cluster's own names are not in this ConfigMap: add --pillar CL
 
 Kind = TypeVar("Kind")
 
-_TCP_BLOCK = re.compile(r"(\n    forward \. __PILLAR__UPSTREAM__SERVERS__ \{\n)            force_tcp(\n    \}\n)")
+_TCP_BLOCK = re.compile(r"(\n    forward \. __PILLAR__UPSTREAM__SERVERS__ \{\n) {12}force_tcp(\n    \}\n)")
 """What node-cache replaces by a forward over UDP when it knows nameservers."""
 
 
