@@ -1,7 +1,7 @@
 """dnsmasq.conf: what each line becomes."""
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from forwarder.config import Config
@@ -145,6 +145,7 @@ def test_nothing_is_lost(line: str) -> None:
     assert config != read(ONE)[0] or line in said or (line.startswith("port=") and int(line[5:]) == 53)
 
 
+@settings(max_examples=40)
 @given(st.lists(lines, max_size=8))
 def test_what_is_written_loads(tmp_path_factory: pytest.TempPathFactory, written: list[str]) -> None:
     """And every note is in a comment, whatever it holds."""

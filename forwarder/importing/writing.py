@@ -4,13 +4,12 @@ Always holds: config_file reads what is written as the very configuration of the
 comment.
 """
 
+import functools
 import json
 import re
 import textwrap
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-
-from msgspec.structs import replace
 
 from forwarder.config import Config, Zone, stale_timer_for
 from forwarder.config_file import effective_text
@@ -91,12 +90,13 @@ def _comment(remark: _Remark, indent: str) -> Iterator[str]:
 
 def _settings(draft: Draft, by_zone: Mapping[str, list[_Remark]]) -> Iterator[str]:
     config = draft.config
-    default = _nodes(Config(zones=()))
-    for key, node in _nodes(config).items():
+    default = _defaults()
+    nodes = _nodes(config)
+    for key, node in nodes.items():
         if key == "zones":
             yield ""
             yield "zones:"
-            for zone, entries in zip(config.zones, _zone_entries(config), strict=True):
+            for zone, entries in zip(config.zones, _zone_entries(config, nodes), strict=True):
                 yield from _zone(entries, draft.places.get(zone.zone), by_zone.get(zone.zone, []))
             unwritten = [remark for name, remarks in by_zone.items() if name not in _names(config) for remark in remarks]
             for remark in unwritten:
@@ -116,6 +116,11 @@ def _nodes(config: Config) -> dict[str, Node]:
     return root if isinstance(root, dict) else {}
 
 
+@functools.cache
+def _defaults() -> dict[str, Node]:
+    return _nodes(Config(zones=()))
+
+
 def _different(node: Node, default: Node) -> Node:
     """The entries of a mapping of settings that are not as by default."""
     if isinstance(node, dict) and isinstance(default, dict) and default:
@@ -123,7 +128,7 @@ def _different(node: Node, default: Node) -> Node:
     return node
 
 
-def _zone_entries(config: Config) -> list[dict[str, Node]]:
+def _zone_entries(config: Config, nodes: Mapping[str, Node]) -> list[dict[str, Node]]:
     """What to write of each zone: nothing that it would have anyway."""
     plain = (
         Zone(
@@ -135,13 +140,13 @@ def _zone_entries(config: Config) -> list[dict[str, Node]]:
         )
         for zone in config.zones
     )
-    both = zip(_zone_nodes(config), _zone_nodes(replace(config, zones=tuple(plain))), strict=True)
+    both = zip(_zones_of(nodes), _zones_of(_nodes(Config(zones=tuple(plain)))), strict=True)
     needed = ("zone", "upstreams")
     return [{key: node for key, node in zone.items() if key in needed or node != other[key]} for zone, other in both]
 
 
-def _zone_nodes(config: Config) -> list[dict[str, Node]]:
-    zones = _nodes(config)["zones"]
+def _zones_of(nodes: Mapping[str, Node]) -> list[dict[str, Node]]:
+    zones = nodes["zones"]
     return [zone for zone in zones if isinstance(zone, dict)] if isinstance(zones, list) else []
 
 
