@@ -75,7 +75,7 @@ def zones_named(text: str) -> tuple[str, ...]:
 
 def reverse_zones(network: IpNetwork) -> tuple[str, ...]:
     """`10.1.0.0/15` -> `0.10.in-addr.arpa` and `1.10.in-addr.arpa`; raises ValueError when it would be too many."""
-    step = 8 if network.version == 4 else 4  # noqa: PLR2004 - IPv4
+    step = 8 if network.version == 4 else 4  # noqa: PLR2004 - an octet of IPv4, or four bits
     length = -(-network.prefixlen // step) * step
     if 1 << (length - network.prefixlen) > MAX_ZONES:
         raise ValueError(f"{network} is too large")
