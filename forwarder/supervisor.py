@@ -6,6 +6,7 @@ in one line, and what was true before stays true; when the supervisor is killed,
 
 import asyncio
 import contextlib
+import os
 import signal
 import socket
 from collections.abc import Coroutine, Iterator, Mapping, Sequence
@@ -19,6 +20,7 @@ from forwarder.errors import ConfigError, ControlError, ListenError
 from forwarder.generation import Around, Former, Generation
 from forwarder.greeting import summary
 from forwarder.holdings import Holdings, acquired, become
+from forwarder.intercepting import INTERVAL, Intercepting
 from forwarder.observe import counters, pages
 from forwarder.observe.totals import Totals
 from forwarder.succession import Source, Succession, warnings_for
@@ -175,6 +177,7 @@ class Supervisor:
         if self._held.place is not None:
             conversations = listening.Listening(self._held.place, self._answer, say)
             self._start_beside("the control socket", conversations.serve(self._ending))
+        self._start_beside("the interception", self._intercept())
 
     async def _release(self, legacy: handover.Legacy) -> bool:
         """Have the names come to our workers, and the instance before us leave; whether it does."""
@@ -319,7 +322,7 @@ class Supervisor:
         for name, bound in _names_kept(now).items():
             service.keep(name, [bound.fileno()])
         service.keep("http", [self._held.http.fileno()])
-        service.ready(f"serving {', '.join(now.config.listen.addresses)}")
+        service.ready(f"serving {', '.join(settings.doors_of(now.config))}")
 
     async def _stay_watched(self, interval: float) -> None:
         """As long as this loop turns, systemd hears of it."""
@@ -336,6 +339,14 @@ class Supervisor:
     async def _save_regularly(self) -> None:
         while not await _passed(self._ending, SAVE_SECONDS):
             self._generations.now.snapshots.save()
+
+    async def _intercept(self) -> None:
+        """Hold the addresses that are intercepted; a successor holds them on."""
+        intercepting = Intercepting(os.geteuid(), say)
+        while not await _passed(self._ending, INTERVAL):
+            await intercepting.look(self._generations.now.config, len(self._generations.now.workers))
+        if not self._is_handed_over:
+            intercepting.give_back()
 
     async def _watch_files(self) -> None:
         """Take over what changes in files; workers that are behind are told again."""
@@ -366,7 +377,7 @@ def _names_kept(generation: Generation | None) -> dict[str, socket.socket]:
     """By which name systemd keeps which socket: the listener of an address, then those of its workers in their order."""
     if generation is None:
         return {}
-    addresses, doors = generation.config.listen.addresses, generation.doors
+    addresses, doors = settings.doors_of(generation.config), generation.doors
     groups = zip(addresses, doors.tcp, doors.udp, strict=True)
     at = [(address, (listener, *group)) for address, listener, group in groups]
     return {systemd.name_for(address, place): bound for address, group in at for place, bound in enumerate(group)}

@@ -33,7 +33,7 @@ class Room:
 
 
 LEAVES = "errors link observe.counters"
-PARENT = "systemd privileges holdings succession greeting flushes handover control watching config terminal"
+PARENT = "intercepting systemd privileges holdings succession greeting flushes handover control watching config terminal"
 BEFORE = "collecting fence orphan control"
 GENERATIONS = "adoption sockets snapshot_file following workers generation"
 
@@ -63,6 +63,7 @@ ROOMS: Mapping[str, Room] = {
     "observe.totals": Room("observe.counters"),
     **dict.fromkeys(("adoption", "trust"), Room("config errors")),
     "sockets": Room("adoption steering config errors"),
+    "intercepting": Room("steering wire config"),
     "snapshot_file": Room("link"),
     "watching": Room("trust config errors hosts link node.resolv_conf"),
     "following": Room(f"watching config {LEAVES}"),
