@@ -35,11 +35,12 @@ class Room:
 LEAVES = "errors link observe.counters"
 PARENT = "intercepting systemd privileges holdings succession greeting flushes handover control watching config terminal"
 BEFORE = "collecting fence orphan control"
+TYPED = "arguments usage terminal"
 GENERATIONS = "adoption sockets snapshot_file following workers generation"
 
 ROOMS: Mapping[str, Room] = {
     **dict.fromkeys(("forwarder", "errors", "terminal", "collecting", "steering", "observe", "observe.counters"), Room()),
-    **dict.fromkeys(("systemd", "capabilities"), Room()),
+    **dict.fromkeys(("systemd", "capabilities", "usage"), Room()),
     "link": Room(packages="msgspec"),
     # The data plane.
     "wire": Room("errors", "msgspec"),
@@ -75,7 +76,9 @@ ROOMS: Mapping[str, Room] = {
     "succession": Room(f"{GENERATIONS} watching config errors"),
     "greeting": Room("watching config link"),
     "supervisor": Room(f"{PARENT} {GENERATIONS} observe.totals observe.pages {LEAVES}", "uvicorn"),
-    "cli": Room("arguments supervisor succession watching config config_file control wire observe.metrics errors terminal"),
+    "cli": Room(
+        "arguments usage supervisor succession watching config config_file control wire observe.metrics errors terminal"
+    ),
     "arguments": Room("errors terminal"),
     "__main__": Room("cli"),
 }
