@@ -33,14 +33,14 @@ class Room:
 
 
 LEAVES = "errors link observe.counters"
-PARENT = "intercepting systemd privileges holdings succession greeting flushes handover control watching config terminal"
+PARENT = "beside intercepting systemd privileges holdings succession greeting flushes handover control watching config terminal"
 BEFORE = "collecting fence orphan control"
 TYPED = "arguments usage terminal"
 GENERATIONS = "adoption sockets snapshot_file following workers generation"
 
 ROOMS: Mapping[str, Room] = {
     **dict.fromkeys(("forwarder", "errors", "terminal", "collecting", "steering", "observe", "observe.counters"), Room()),
-    **dict.fromkeys(("systemd", "capabilities", "usage"), Room()),
+    **dict.fromkeys(("beside", "systemd", "capabilities", "usage"), Room()),
     "link": Room(packages="msgspec"),
     # The data plane.
     "wire": Room("errors", "msgspec"),
