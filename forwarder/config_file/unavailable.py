@@ -18,8 +18,6 @@ REFUSED: dict[str, tuple[tuple[object, ...], str]] = {
 
 IDLE: dict[str, tuple[object, str]] = {
     "observe.top_names": (True, "names are not counted"),
-    "node.interface": ("forwarder0", "interfaces are not set up"),
-    "node.rules": ("auto", "firewall rules are not written"),
 }
 """Path -> the default, and what happens whatever is written."""
 
