@@ -132,7 +132,7 @@ def _run(arguments: Arguments) -> int:
 
 
 def _stay() -> NoReturn:
-    """What takes our place waits to be told to end: a container that ends by itself is started again, and takes over in turn."""
+    """What takes our place waits to be told to end: a container that ends by itself is started again and takes over in turn."""
     _become_python("-I", "-S", "-c", STAYING)
 
 
