@@ -20,7 +20,8 @@ RUN apt-get update \
     && rm -rf /var/lib/apt/lists/*
 # A user by number, so that Kubernetes sees that it is not root; always the same, for the firewall rules of `node.intercept` and
 # the instance before us know it by that number. /run/forwarder is for the control socket, where nothing is mounted there.
-RUN useradd --uid 65532 --user-group --no-create-home --shell /usr/sbin/nologin forwarder \
+RUN groupadd --gid 65532 forwarder \
+    && useradd --uid 65532 --gid 65532 --no-create-home --shell /usr/sbin/nologin forwarder \
     && install -d -o 65532 -g 65532 -m 700 /run/forwarder
 # Wheels only: no compiler, no index, no pip in what remains. They are lent by the stage before, not copied into a layer.
 RUN --mount=type=bind,from=wheels,source=/wheels,target=/wheels \
