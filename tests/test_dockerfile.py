@@ -3,8 +3,8 @@
 Proved, without a container engine: the wheels are made and installed without an index or a network; the unprivileged user binds
 port 53 with NET_BIND_SERVICE alone and no new privileges, as runc starts it; it needs to write nowhere but to the control
 socket's directory; the health check tells a daemon that runs from one that does not; the pod of an upgrade takes over from the
-one before, across roots, process numbers and mounts. Not proved: that an engine builds it, that the packages `apt-get` installs
-exist in the base image, that image, the official Python and the size of either; `docker build` on a machine that has it shows that.
+one before, across roots, process numbers and mounts. Not proved: that an engine builds it, what `apt-get` does in the base
+image, the official Python, the seccomp profile, and the size; `make image` on a machine with an engine shows that.
 """
 
 import json
@@ -247,7 +247,7 @@ def test_without_the_capability_it_says_what_is_missing(
 
 
 def test_the_pod_of_an_upgrade_takes_over(image: Image, node: Namespace, prepared: Container, tmp_path: Path) -> None:
-    """Side by side, as maxSurge has them: the first gives all away, stays as it must not be started again, and is told to go."""
+    """Side by side, as maxSurge has them: the first gives all away, stays lest it be started again, and is told to go."""
     pods = [Pod(image, node, prepared, tmp_path / "first")]
     try:
         wait_for(pods[0].is_healthy, "the first serves")

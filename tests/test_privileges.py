@@ -129,12 +129,14 @@ with capabilities.kept_by_another_user():
     os.setresuid(65534, 65534, 65534)
 before = shown()
 privileges.become(None)
+binding = shown()
 privileges.settle()
-print(json.dumps([before, shown()]))
+print(json.dumps([before, binding, shown()]))
 """
-        (_, _, before), (uids, _, after) = json.loads(printed(program))
+        (_, _, before), (_, _, binding), (uids, _, after) = json.loads(printed(program))
         assert (uids, before["CapEff"]) == (["65534"] * 4, 0)
         assert before["CapPrm"] & NET_BIND_SERVICE
+        assert binding["CapEff"] == before["CapPrm"]
         assert (after["CapPrm"], after["CapEff"]) == (NET_BIND_SERVICE, NET_BIND_SERVICE)
 
     def test_root_that_may_not_change_says_so(self) -> None:

@@ -1,7 +1,7 @@
 """A root directory with some of this machine's Debian packages and nothing else, and programs that run in it as in a container.
 
-What a package brings is copied, not configured: there is no user but root, no service, no package manager's state. Always holds:
-a program sees this root, processes that it started itself, and the network of the test; the machine's files are not there.
+What a package brings is copied, not configured: there is no user but root, no service, no package manager's state. Always
+holds: a program sees this root, processes that it started itself, and the network of the test, not the machine's files.
 Needs root (`needs.needs_namespaces`) and Debian.
 """
 

@@ -1,6 +1,6 @@
 """A Dockerfile, read: its stages, and in each the instructions in their order.
 
-Reads what ours consists of: comments, continued lines, flags (`--from=`, `--mount=`), words or a JSON list. Never runs anything.
+Reads what ours consists of: comments, continued lines, flags (`--from=`, `--mount=`), words or a JSON list. Never runs any.
 """
 
 import json

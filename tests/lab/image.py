@@ -1,7 +1,8 @@
 """The image of our Dockerfile, made without a container engine: its steps, one by one, in bare roots.
 
-Taken as they stand: every RUN but the one that installs Debian packages, COPY, mounts from another stage, ENV, USER, ENTRYPOINT,
-CMD, HEALTHCHECK. Played: the base image (this machine's Python in a bare root), and `apt-get install`, whose packages are put there.
+Taken as they stand: every RUN but the one that installs Debian packages, COPY, mounts from another stage, ENV, USER,
+ENTRYPOINT, HEALTHCHECK. Played: the base image (this machine's Python in a bare root) and `apt-get install`, whose packages
+are put there. Never asserts what an engine would make of it.
 """
 
 import os
