@@ -9,7 +9,8 @@ socket pair what to do (`link`). It reads what workers must not: hosts and resol
 generation takes the place of the first (`succession`), and is given its answers (`snapshot_file`, `snapshotting`). What workers
 count in shared memory it adds up and shows (`observe`). A command that is typed while it runs, `forwarder flush`, reaches it
 over the control socket (`control`, `flushes`, `serving.flushing`). When it is killed, workers serve on and hand over
-themselves (`orphan`). Which worker a name belongs to, the kernel decides by a program (`steering`).
+themselves (`orphan`). Addresses of the cluster's that the daemon intercepts it holds as long as it answers itself
+(`intercepting`). Which worker a name belongs to, the kernel decides by a program (`steering`).
 
 In the worker (`worker`), which has given up all privileges and shut itself off from files (`fence`), a datagram comes in by a
 door:
@@ -47,7 +48,10 @@ The answers outlive a worker and the daemon in a file: `cache.snapshot` writes a
 slice at a time, `snapshot_file` in the supervisor moves them to the disk and back. Once a second the worker lets go of what is
 over; the garbage collector runs when a flood of questions was (`collecting`), else never.
 
-`forwarder lookup` is the other side: a client that asks as glibc or musl would (`lookup`), and no part of the daemon.
+Programs of their own, and no part of the daemon: `forwarder lookup` is the other side, a client that asks as glibc or musl
+would (`lookup`); `forwarder node` makes the interface and the firewall rules that the host needs (`node`); `forwarder doctor`
+looks for what is wrong with DNS there (`doctor`); `forwarder import-corefile` writes our configuration for that of another
+server (`importing`).
 
 A query over TCP differs in its door alone (`serving.tcp`, `wire.framing`). Whatever goes wrong is in the tree of `errors`.
 Imports run downstairs only: cli > supervisor; worker > serving > cache, upstream > wire > errors; `tests/test_house_rules.py`

@@ -1,4 +1,4 @@
-"""What a person types: the commands and their help.
+"""What a person types: the commands.
 
 Always holds: what was asked for goes to stdout, complaints go to stderr; what the daemon need not carry, the commands for the
 host and for other programs' files, is a program of its own (`PROGRAMS`), which takes our place.
@@ -11,7 +11,7 @@ import sys
 from collections.abc import Sequence
 from typing import NoReturn
 
-from forwarder import config_file, supervisor, terminal, watching
+from forwarder import config_file, supervisor, terminal, usage, watching
 from forwarder.arguments import WRONG, Parser, is_help, shown, status_of
 from forwarder.config import Config
 from forwarder.control import asking, protocol
@@ -24,33 +24,6 @@ PROGRAMS = {"node": "forwarder.node", "doctor": "forwarder.doctor", "import-core
 """Command -> the module that reads the rest of the line."""
 RESOLV_CONF = "/etc/resolv.conf"
 """Whose nameservers are asked when the command line names neither a configuration nor an upstream."""
-
-HELP = """\
-usage: forwarder run [--config F] [--listen A]... [--upstream A]... [--takeover]
-       forwarder reload [--config F | --control PATH]
-       forwarder check F
-       forwarder lookup NAME [TYPE] [--libc glibc|musl] [--resolv-conf F]
-                                    [--server A] [--json]
-       forwarder flush NAME | --suffix S | --all [--config F | --control PATH]
-       forwarder --help | --version
-
-  run      serve until SIGTERM or Ctrl-C: a caching DNS forwarder for one node
-    --config F     configuration in YAML; without it all is as by default, and
-                   the nameservers of /etc/resolv.conf are asked
-    --listen A     UDP and TCP: 127.0.0.1:5300 (default), [::1]:53; repeatable
-    --upstream A   ask 192.0.2.53, [2001:db8::53]:53, or those of a resolv.conf
-                   file; repeatable (over TLS, as the zone says: 192.0.2.1@NAME)
-    --takeover     take over from the instance that runs: no query is lost
-  reload   have it read its configuration again, as SIGHUP does
-  check    print the effective configuration, or everything that is wrong in F
-  lookup   look NAME up as programs do (glibc, /etc/resolv.conf by default):
-           each query, its answer, its time, and which step was slow or failed
-  flush    have the running daemon forget NAME, S and all below it, or all
-
-Exit status: 0 well, 1 what was asked for failed (an address is taken, no such
-name), 2 the command line or the configuration is wrong.
-Try:  dig @127.0.0.1 -p 5300 example.com
-"""
 
 
 class Arguments(argparse.Namespace):
@@ -81,7 +54,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if words and words[0] in PROGRAMS:
         _become(PROGRAMS[words[0]], words[1:])
     if is_help(words):
-        return shown(HELP.rstrip("\n"))
+        return shown(usage.OF.get(words[0], usage.ALL).rstrip("\n"))
     return status_of(lambda: _obeyed(parser().parse_args(words, namespace=Arguments())))
 
 
@@ -142,7 +115,7 @@ def _obeyed(arguments: Arguments) -> int:
         return _lookup(arguments)
     if arguments.command == "flush":
         return _flush(arguments)
-    terminal.say("what shall it do? forwarder run, reload, check, lookup or flush (forwarder --help shows all there is)")
+    terminal.say("what shall it do? forwarder --help shows all there is")
     return WRONG
 
 

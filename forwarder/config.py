@@ -3,12 +3,12 @@
 The field names are the keys of the YAML file. Durations are seconds, sizes are octets, names are lower-case without the
 trailing dot (the root is `.`), addresses are written `127.0.0.1:53` and `[::1]:53`, those asked over TLS with a name behind
 (`192.0.2.1:853@dns.example`). Reads no file and knows no YAML, so that a worker can import it quickly. Always holds for a
-Config that config_file made: every value is within its bounds, `contradictions` finds nothing in it, and the limits of a
-zone are numbers of its own.
+Config that config_file made: every value is within its bounds, `config_file.contradictions` finds nothing in it, and the limits
+of a zone are numbers of its own.
 """
 
 import re
-from collections.abc import Iterator
+from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import Enum, auto
 from typing import Annotated, Literal
@@ -275,16 +275,34 @@ def server_name(upstream: str) -> str:
     return "" if upstream.startswith("/") else upstream.partition("@")[2]
 
 
-def is_own_address(listen: Listen, upstream: str) -> bool:
-    """Whether a query sent to this `ADDRESS:PORT[@NAME]` certainly comes back to us. The wildcard address reaches this host."""
+def doors_of(config: Config) -> tuple[str, ...]:
+    """Where clients reach us: the listen addresses, and port 53 of those intercepted."""
+    intercepted = (f"[{host}]:53" if ":" in host else f"{host}:53" for host in config.node.intercept)
+    return tuple(dict.fromkeys((*config.listen.addresses, *intercepted)))
+
+
+def own_door_of(config: Config) -> tuple[str, int] | None:
+    """Where the daemon meets itself and nobody else, intercepted addresses left out: address and port of this host."""
+    for host, port in map(split_address, config.listen.addresses):
+        if host not in config.node.intercept:
+            return ON_THIS_HOST.get(host, host), port
+    return None
+
+
+ON_THIS_HOST = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104 - compared, not bound
+"""The wildcard address, as one may send to it."""
+
+
+def is_own_address(doors: Sequence[str], upstream: str) -> bool:
+    """Whether a query sent to this `ADDRESS:PORT[@NAME]` certainly comes back to one of our doors."""
     host, port = split_address(upstream)
-    host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)  # noqa: S104 - compared, not bound
+    host = ON_THIS_HOST.get(host, host)
     own = {f"[{host}]:{port}" if ":" in host else f"{host}:{port}"}
     if host == "::1":
         own.add(f"[::]:{port}")
     elif host.startswith("127."):
         own.add(f"0.0.0.0:{port}")
-    return not own.isdisjoint(listen.addresses)
+    return not own.isdisjoint(doors)
 
 
 _LOCAL = re.compile(r"127\.|169\.254\.|::1$|fe[89ab][0-9a-f]:")
@@ -320,56 +338,3 @@ def stale_timer_for(zone: str, cache: CacheSettings, cluster_domain: str | None)
     if cluster_domain is not None and is_below(zone, cluster_domain):
         return min(CLUSTER_STALE_TIMER, cache.maximum_stale_timer)
     return cache.maximum_stale_timer
-
-
-# ------------------------------------------------------------------------------------------ what does not fit together
-
-
-def contradictions(config: Config) -> Iterator[tuple[str, str]]:
-    """What is wrong with settings that are right one by one: (path, sentence).
-
-    Blank text, left where a problem was found already, is passed over.
-    """
-    yield from _repeated("listen.addresses", config.listen.addresses)
-    yield from _repeated("zones", tuple(zone.zone for zone in config.zones), key=".zone")
-    for number, zone in enumerate(config.zones):
-        yield from _repeated(f"zones[{number}].upstreams", zone.upstreams)
-        for place, upstream in enumerate(zone.upstreams):
-            if upstream and not upstream.startswith("/") and is_own_address(config.listen, upstream):
-                sentence = f"{upstream} is where this daemon listens, queries would run in a circle: name another server"
-                yield f"zones[{number}].upstreams[{place}]", sentence
-            elif upstream and (sentence := _unfit(zone, upstream)):
-                yield f"zones[{number}].upstreams[{place}]", sentence
-        if zone.on_failure == "nxdomain" and zone.zone == ".":
-            sentence = "would deny every name there is while its upstreams are away: write it for the zones that need it"
-            yield f"zones[{number}].on_failure", sentence
-        if zone.ca_file is not None and zone.transport != "tls":
-            sentence = f"certificates vouch for TLS upstreams, and these are asked over {zone.transport}: leave it out"
-            yield f"zones[{number}].ca_file", f"{sentence}, or write transport: tls"
-    if config.observe.http and any(address == config.observe.http for address in config.listen.addresses):
-        yield "observe.http", f"{config.observe.http} is a listen address for DNS over TCP already: choose another port"
-    if config.answering.client_response_timer >= config.answering.deadline:
-        yield "answering.client_response_timer", "must be shorter than answering.deadline, or no stale answer is ever in time"
-    if config.cache.failure_ttl > config.cache.max_failure_ttl:
-        yield "cache.max_failure_ttl", "must not be shorter than cache.failure_ttl, from which it doubles"
-
-
-def _unfit(zone: Zone, upstream: str) -> str:
-    """Why this upstream cannot be asked over the transport of its zone; empty when it can."""
-    name = server_name(upstream)
-    if zone.transport != "tls":
-        mend = f"leave @{name} out, or write transport: tls"
-        return f"{upstream} names a certificate, and this zone is asked over {zone.transport}: {mend}" if name else ""
-    if upstream.startswith("/"):
-        return f"{upstream} names no certificates, which transport: tls needs: write each address as ADDRESS@NAME"
-    if not name:
-        host = upstream.rpartition(":")[0]
-        return f"{upstream} has no name, which transport: tls checks the certificate against: write {host}@NAME"
-    return ""
-
-
-def _repeated(path: str, values: tuple[str, ...], key: str = "") -> Iterator[tuple[str, str]]:
-    seen: dict[str, int] = {}
-    for number, value in enumerate(values):
-        if value and seen.setdefault(value, number) != number:
-            yield f"{path}[{number}]{key}", f"{value} stands in {path}[{seen[value]}]{key} already: leave one out"

@@ -9,7 +9,7 @@ import asyncio
 from collections.abc import Callable, Mapping, Sequence
 
 from forwarder import link, watching
-from forwarder.config import Config
+from forwarder.config import Config, doors_of
 from forwarder.errors import ConfigError
 from forwarder.observe import counters
 
@@ -94,7 +94,7 @@ class Following:
         for path in due:
             is_settled = path not in changed
             try:
-                named = await asyncio.to_thread(watching.nameservers, path, self._config.listen)
+                named = await asyncio.to_thread(watching.nameservers, path, doors_of(self._config))
             except OSError as error:
                 complaint = _complaint(error)
             else:

@@ -3,7 +3,6 @@
 Pure. Always holds: what it says is what is done, files that the configuration names included.
 """
 
-import ipaddress
 from collections.abc import Iterator
 
 from forwarder import config as settings
@@ -19,6 +18,8 @@ def summary(config: settings.Config, upstreams: link.Upstreams, pinned: link.Pin
     yield "forwarder is serving"
     for address in config.listen.addresses:
         yield f"  listens on  {address} (UDP and TCP)"
+    for address in config.node.intercept:
+        yield f"  intercepts  {address} (UDP and TCP, while the daemon answers itself)"
     for zone, told in zip(config.zones, upstreams.zones, strict=True):
         named = watching.resolv_confs(zone)
         source = f" (from {', '.join(named)})" if named else ""
@@ -32,8 +33,6 @@ def summary(config: settings.Config, upstreams: link.Upstreams, pinned: link.Pin
 
 def dig_line(config: settings.Config) -> str:
     """A command that asks this daemon for something it knows."""
-    host, port = settings.split_address(config.listen.addresses[0])
-    if ipaddress.ip_address(host).is_unspecified:
-        host = "::1" if ":" in host else "127.0.0.1"
+    host, port = settings.own_door_of(config) or settings.split_address(config.listen.addresses[0])
     name = next(iter(config.hosts.records), "example.com")
     return f"dig @{host} -p {port} {name}" if port != DNS_PORT else f"dig @{host} {name}"

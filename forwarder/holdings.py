@@ -78,7 +78,7 @@ def acquired(config: settings.Config, held: contextlib.ExitStack, *, takeover: b
         doors = _doors(config, bidding)
     held.callback(doors.close)
     http = held.enter_context(sockets.bind_http(config.observe.http, bidding.offered))
-    complaints = tuple(bidding.rest(config.listen.addresses))
+    complaints = tuple(bidding.rest(settings.doors_of(config)))
     past = os.memfd_create("forwarder-counters")
     held.callback(os.close, past)
     os.ftruncate(past, counters.SIZE * 8)
@@ -118,7 +118,7 @@ class _Bidding:
 def _doors(config: settings.Config, bidding: _Bidding) -> sockets.Doors:
     listen = config.listen
     try:
-        return sockets.bind_doors(listen.addresses, listen.receive_buffer, count_for(listen), bidding.offered)
+        return sockets.bind_doors(settings.doors_of(config), listen.receive_buffer, count_for(listen), bidding.offered)
     except ListenError:
         bidding.offered.close()
         raise

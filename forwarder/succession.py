@@ -92,7 +92,7 @@ class Succession:
         former, listen = self.now, config.listen
         offered = Offered(map(os.dup, former.doors.descriptors))
         try:
-            doors = sockets.bind_doors(listen.addresses, listen.receive_buffer, count_for(listen), offered)
+            doors = sockets.bind_doors(settings.doors_of(config), listen.receive_buffer, count_for(listen), offered)
         finally:
             offered.close()
         with contextlib.ExitStack() as undo:

@@ -6,19 +6,21 @@ in one line, and what was true before stays true; when the supervisor is killed,
 
 import asyncio
 import contextlib
+import os
 import signal
 import socket
-from collections.abc import Coroutine, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 from forwarder import config as settings
 from forwarder import flushes, handover, privileges, systemd, watching, workers
+from forwarder.beside import Beside, has_happened
 from forwarder.control import listening, protocol
 from forwarder.errors import ConfigError, ControlError, ListenError
 from forwarder.generation import Around, Former, Generation
 from forwarder.greeting import summary
 from forwarder.holdings import Holdings, acquired, become
+from forwarder.intercepting import INTERVAL, Intercepting
 from forwarder.observe import counters, pages
 from forwarder.observe.totals import Totals
 from forwarder.succession import Source, Succession, warnings_for
@@ -79,7 +81,7 @@ class Supervisor:
         self._status = 0
         self._successor: socket.socket | None = None
         """Open until the process ends: that is how a successor knows that it has."""
-        self._beside: set[asyncio.Task[None]] = set()
+        self._beside = Beside(say)
         self._forgetting: asyncio.Task[None] | None = None
         self._said: set[str] = set()
         around = Around(start.program, self._totals, say, self._say_once, self._held.estate)
@@ -95,7 +97,7 @@ class Supervisor:
         loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, self._end)
-        loop.add_signal_handler(signal.SIGHUP, lambda: self._start_beside("the reload", self._reload_and_say()))
+        loop.add_signal_handler(signal.SIGHUP, lambda: self._beside.start("the reload", self._reload_and_say()))
         for line in self._complaints():
             say(line)
         first = self._generations.now
@@ -105,18 +107,17 @@ class Supervisor:
             if self._held.legacy is None:
                 first.steer()  # nobody else reads these sockets
             first.open()
-            beginning = self._start_beside("the first words", self._begin(first))
-            await _passed(first.settled, PAGES_WAIT_SECONDS)
-            self._start_beside("the pages for metrics and health", pages.serve(self._held.http, self, self._ending))
-            self._start_beside("the watching of files", self._watch_files())
+            beginning = self._beside.start("the first words", self._begin(first))
+            await has_happened(first.settled, PAGES_WAIT_SECONDS)
+            self._beside.start("the pages for metrics and health", pages.serve(self._held.http, self, self._ending))
+            self._beside.start("the watching of files", self._watch_files())
             if (interval := self._held.service.watchdog_interval) is not None:
-                self._start_beside("the watchdog", self._stay_watched(interval))
-            self._start_beside("the snapshots of the cache", self._save_regularly())
+                self._beside.start("the watchdog", self._stay_watched(interval))
+            self._beside.start("the snapshots of the cache", self._save_regularly())
             await self._ending.wait()
             await self._drain()
             beginning.cancel()  # where none ever served
-            if self._beside:
-                await asyncio.wait(self._beside)
+            await self._beside.ended()
         finally:
             self._generations.kill()
         return self._status
@@ -174,7 +175,8 @@ class Supervisor:
             return
         if self._held.place is not None:
             conversations = listening.Listening(self._held.place, self._answer, say)
-            self._start_beside("the control socket", conversations.serve(self._ending))
+            self._beside.start("the control socket", conversations.serve(self._ending))
+        self._beside.start("the interception", self._intercept())
 
     async def _release(self, legacy: handover.Legacy) -> bool:
         """Have the names come to our workers, and the instance before us leave; whether it does."""
@@ -188,7 +190,7 @@ class Supervisor:
             self._held.place.is_ours = True
         self._generations.now.snapshots.save()
         say(f"took over from {' and '.join(f'pid {pid}' for pid in legacy.pids)}")
-        self._forgetting = self._start_beside("the end of the instance before", self._forget(legacy, connections))
+        self._forgetting = self._beside.start("the end of the instance before", self._forget(legacy, connections))
         return True
 
     async def _forget(self, legacy: handover.Legacy, connections: Sequence[socket.socket]) -> None:
@@ -209,8 +211,7 @@ class Supervisor:
         """A signal: drain. A second one: no patience left."""
         if self._ending.is_set():
             self._generations.kill()
-            for task in self._beside:
-                task.cancel()
+            self._beside.cancel()
         self._ending.set()
 
     async def _drain(self) -> None:
@@ -286,7 +287,7 @@ class Supervisor:
             def take_back() -> None:
                 if not self._is_handed_over:
                     self._generations.now.steer()
-                self._start_beside("the end of a handover", taken.aclose())
+                self._beside.start("the end of a handover", taken.aclose())
 
             conversation.on_end = take_back
             return given
@@ -319,27 +320,28 @@ class Supervisor:
         for name, bound in _names_kept(now).items():
             service.keep(name, [bound.fileno()])
         service.keep("http", [self._held.http.fileno()])
-        service.ready(f"serving {', '.join(now.config.listen.addresses)}")
+        service.ready(f"serving {', '.join(settings.doors_of(now.config))}")
 
     async def _stay_watched(self, interval: float) -> None:
         """As long as this loop turns, systemd hears of it."""
-        while not await _passed(self._ending, interval):
+        while not await has_happened(self._ending, interval):
             self._held.service.alive()
 
-    def _start_beside(self, name: str, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
-        task = asyncio.create_task(work)
-        self._beside.add(task)
-        task.add_done_callback(lambda ended: _say_why(name, ended))
-        task.add_done_callback(self._beside.discard)
-        return task
-
     async def _save_regularly(self) -> None:
-        while not await _passed(self._ending, SAVE_SECONDS):
+        while not await has_happened(self._ending, SAVE_SECONDS):
             self._generations.now.snapshots.save()
+
+    async def _intercept(self) -> None:
+        """Hold the addresses that are intercepted; a successor holds them on."""
+        intercepting = Intercepting(os.geteuid(), say)
+        while not await has_happened(self._ending, INTERVAL):
+            await intercepting.look(self._generations.now.config, len(self._generations.now.workers))
+        if not self._is_handed_over:
+            intercepting.give_back()
 
     async def _watch_files(self) -> None:
         """Take over what changes in files; workers that are behind are told again."""
-        while not await _passed(self._ending, WATCH_SECONDS):
+        while not await has_happened(self._ending, WATCH_SECONDS):
             now = self._generations.now
             await now.following.look()
             now.following.tell(now.tell)
@@ -366,23 +368,7 @@ def _names_kept(generation: Generation | None) -> dict[str, socket.socket]:
     """By which name systemd keeps which socket: the listener of an address, then those of its workers in their order."""
     if generation is None:
         return {}
-    addresses, doors = generation.config.listen.addresses, generation.doors
+    addresses, doors = settings.doors_of(generation.config), generation.doors
     groups = zip(addresses, doors.tcp, doors.udp, strict=True)
     at = [(address, (listener, *group)) for address, listener, group in groups]
     return {systemd.name_for(address, place): bound for address, group in at for place, bound in enumerate(group)}
-
-
-def _say_why(name: str, task: asyncio.Task[None]) -> None:
-    """A defect beside DNS is told, and ends nothing."""
-    if not task.cancelled() and (defect := task.exception()) is not None:
-        say(f"{name} ended, DNS goes on: {defect!r}")
-
-
-async def _passed(event: asyncio.Event, seconds: float) -> bool:
-    """Whether this happened within these seconds."""
-    try:
-        async with asyncio.timeout(seconds):
-            await event.wait()
-    except TimeoutError:
-        return False
-    return True

@@ -9,13 +9,13 @@ import itertools
 import os
 import re
 import stat
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
 
 from forwarder import hosts, link, trust
-from forwarder.config import Config, Listen, Zone, is_own_address
+from forwarder.config import Config, Zone, doors_of, is_own_address
 from forwarder.errors import ConfigError, Problem
 from forwarder.node import resolv_conf
 
@@ -139,7 +139,7 @@ def asked(config: Config) -> Asked:
     for zone in config.zones:
         for path in resolv_confs(zone):
             try:
-                found[path] = _found(path, zone, config.listen, warnings)
+                found[path] = _found(path, zone, doors_of(config), warnings)
             except OSError as error:
                 sentence = f"cannot be read ({error.strerror}): mend it, or name other upstreams for zone {zone.zone}"
                 problems.append(Problem(path, sentence))
@@ -163,11 +163,11 @@ def upstreams_for(config: Config, found: Mapping[str, Nameservers]) -> link.Upst
     return link.Upstreams(zones=zones, search=list(domains))
 
 
-def nameservers(path: str, listen: Listen) -> Nameservers:
-    """Whom a resolv.conf file names. Raises OSError when it cannot be read."""
+def nameservers(path: str, doors: Sequence[str]) -> Nameservers:
+    """Whom a resolv.conf file names besides these doors of ours. Raises OSError when it cannot be read."""
     text = _text(path)
     said = resolv_conf.parsed(text)
-    ours = tuple(address for address in said.nameservers if is_own_address(listen, address))
+    ours = tuple(address for address in said.nameservers if is_own_address(doors, address))
     others = tuple(address for address in said.nameservers if address not in ours)
     domains = (word.lower().removesuffix(".") for word in said.search)
     search = [domain for domain in domains if len(domain) <= MAX_NAME and _DOMAIN.fullmatch(domain)]
@@ -184,10 +184,10 @@ def pinned(config: Config) -> link.Pinned:
     return hosts.pinned(config.hosts.records, config.hosts.files)
 
 
-def _found(path: str, zone: Zone, listen: Listen, warnings: list[str]) -> Nameservers:
+def _found(path: str, zone: Zone, doors: Sequence[str], warnings: list[str]) -> Nameservers:
     """What a resolv.conf file names; what an operator may not expect goes to the warnings."""
     try:
-        found = nameservers(path, listen)
+        found = nameservers(path, doors)
     except FileNotFoundError:
         warnings.append(f"zone {zone.zone}: {path} does not exist; {MEND}")
         return Nameservers((), (), (), is_complete=True)

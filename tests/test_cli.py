@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from forwarder import cli, config_file, supervisor
+from forwarder import cli, config_file, supervisor, usage
 from forwarder.config import Config
 from forwarder.control import asking, protocol
 from forwarder.errors import ConfigError, ControlError
@@ -54,29 +54,15 @@ def configurations_run(monkeypatch: pytest.MonkeyPatch) -> list[Config]:
 
 
 class TestHelp:
-    @pytest.mark.parametrize(
-        "words", [("--help",), ("-h",), ("run", "--help"), ("check", "-h"), ("lookup", "-h"), ("flush", "-h"), ("reload", "-h")]
-    )
-    def test_all_of_it_fits_one_screen(self, words: tuple[str, ...]) -> None:
+    @pytest.mark.parametrize("words", [("--help",), ("-h",), ("--version", "--help"), ("nonsense", "-h")])
+    def test_all_of_it(self, words: tuple[str, ...]) -> None:
         ended = forwarder(*words)
-        assert (ended.returncode, ended.stderr) == (0, "")
-        lines = ended.stdout.splitlines()
-        assert len(lines) <= 24
-        assert max(map(len, lines)) <= 80
-        for word in (
-            "run",
-            "check",
-            "lookup",
-            "flush",
-            "reload",
-            "--config",
-            "--listen",
-            "--upstream",
-            "--takeover",
-            "--version",
-            "Exit status",
-        ):
-            assert word in ended.stdout
+        assert (ended.returncode, ended.stdout, ended.stderr) == (0, usage.ALL, "")
+
+    @pytest.mark.parametrize("words", [("run", "--help"), ("check", "-h"), ("flush", "a.test", "-h"), ("lookup", "--help")])
+    def test_of_a_command(self, words: tuple[str, ...]) -> None:
+        ended = forwarder(*words)
+        assert (ended.returncode, ended.stdout, ended.stderr) == (0, usage.OF[words[0]], "")
 
     def test_version(self) -> None:
         ended = forwarder("--version")

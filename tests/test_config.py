@@ -22,10 +22,11 @@ from forwarder.config import (
     Size,
     Zone,
     allowed_networks,
-    contradictions,
+    doors_of,
     from_json,
     is_below,
     is_own_address,
+    own_door_of,
     server_name,
     split_address,
     stale_timer_for,
@@ -123,7 +124,7 @@ def test_split_address(address: str, parts: tuple[str, int]) -> None:
     ],
 )
 def test_is_own_address(listen: str, upstream: str, own: bool) -> None:  # noqa: FBT001 - pytest passes it by name
-    assert is_own_address(Listen(addresses=(listen,)), upstream) is own
+    assert is_own_address((listen,), upstream) is own
 
 
 @pytest.mark.parametrize("address", ["127.0.0.1:53", "169.254.20.10:53", "[::1]:53", "[fe80::1%eth0]:53", "[febf::1]:53"])
@@ -142,6 +143,31 @@ def test_no_open_resolver_by_default(address: str) -> None:
 def test_intercepted_addresses_are_local() -> None:
     config = config_with("10.96.0.10:53", node=NodeSettings(intercept=("10.96.0.10",)))
     assert allowed_networks(config) == ("0.0.0.0/0", "::/0")
+
+
+class TestIntercepted:
+    """Service addresses that are answered here, besides the addresses we listen on."""
+
+    def test_are_doors_of_ours(self) -> None:
+        config = config_with("169.254.20.10:53", node=NodeSettings(intercept=("10.96.0.10", "fd00::a")))
+        assert doors_of(config) == ("169.254.20.10:53", "10.96.0.10:53", "[fd00::a]:53")
+
+    def test_are_bound_once_though_written_twice(self) -> None:
+        config = config_with("10.96.0.10:53", "169.254.20.10:53", node=NodeSettings(intercept=("10.96.0.10",)))
+        assert doors_of(config) == ("10.96.0.10:53", "169.254.20.10:53")
+
+    @pytest.mark.parametrize(
+        ("addresses", "door"),
+        [
+            (("169.254.20.10:53", "127.0.0.1:5300"), ("169.254.20.10", 53)),
+            (("10.96.0.10:53", "[::1]:5300"), ("::1", 5300)),
+            (("0.0.0.0:53",), ("127.0.0.1", 53)),
+            (("[::]:53",), ("::1", 53)),
+            (("10.96.0.10:53",), None),
+        ],
+    )
+    def test_the_daemon_meets_itself_elsewhere(self, addresses: tuple[str, ...], door: tuple[str, int] | None) -> None:
+        assert own_door_of(config_with(*addresses, node=NodeSettings(intercept=("10.96.0.10",)))) == door
 
 
 def test_allow_as_written() -> None:
@@ -166,54 +192,6 @@ def test_stale_addresses_of_the_cluster_end_early() -> None:
     assert stale_timer_for("cluster.local", CacheSettings(maximum_stale_timer=5.0), "cluster.local") == 5.0
 
 
-def test_nothing_contradicts_the_defaults() -> None:
-    assert list(contradictions(config_with())) == []
-
-
-@pytest.mark.parametrize(
-    ("config", "path"),
-    [
-        (config_with("127.0.0.1:53", "127.0.0.1:53"), "listen.addresses[1]"),
-        (config_with("192.0.2.53:53"), "zones[0].upstreams[0]"),
-        (Config(zones=(ROOT_ZONE, ROOT_ZONE)), "zones[1].zone"),
-        (Config(zones=(Zone(zone=".", upstreams=("/a", "/b", "/a")),)), "zones[0].upstreams[2]"),
-        (config_with("127.0.0.1:9253"), "observe.http"),
-        (config_with(answering=AnsweringSettings(client_response_timer=1.8)), "answering.client_response_timer"),
-        (config_with(cache=CacheSettings(failure_ttl=31.0)), "cache.max_failure_ttl"),
-    ],
-)
-def test_contradictions(config: Config, path: str) -> None:
-    assert [found for found, _ in contradictions(config)] == [path]
-
-
-@pytest.mark.parametrize(
-    ("zone", "path", "mend"),
-    [
-        (Zone(zone=".", upstreams=("[::1]:5@a.b",)), "zones[0].upstreams[0]", "leave @a.b out, or write transport: tls"),
-        (Zone(zone=".", upstreams=("192.0.2.1:53@a.b",), transport="tcp"), "zones[0].upstreams[0]", "asked over tcp"),
-        (Zone(zone=".", upstreams=("[2001:db8::1]:53",), transport="tls"), "zones[0].upstreams[0]", "[2001:db8::1]@NAME"),
-        (Zone(zone=".", upstreams=("/etc/resolv.conf",), transport="tls"), "zones[0].upstreams[0]", "as ADDRESS@NAME"),
-        (Zone(zone=".", upstreams=("192.0.2.1:53",), ca_file="/a"), "zones[0].ca_file", "or write transport: tls"),
-        (Zone(zone=".", upstreams=("127.0.0.1:5300@a.b",), transport="tls"), "zones[0].upstreams[0]", "in a circle"),
-    ],
-)
-def test_what_does_not_fit_the_transport(zone: Zone, path: str, mend: str) -> None:
-    ((found, sentence),) = contradictions(Config(zones=(zone,)))
-    assert found == path
-    assert mend in sentence
-
-
-def test_nothing_contradicts_names_and_certificates_over_tls() -> None:
-    upstreams = ("192.0.2.1:853@dns.example", "192.0.2.1:853@other.example")
-    assert list(contradictions(Config(zones=(Zone(zone=".", upstreams=upstreams, transport="tls", ca_file="/a"),)))) == []
-
-
 def test_server_name() -> None:
     upstreams = ("[::1]:853@dns.example", "[::1]:53", "/run/a@b/resolv.conf")
     assert [server_name(upstream) for upstream in upstreams] == ["dns.example", "", ""]
-
-
-def test_blank_text_contradicts_nothing() -> None:
-    blank = Zone(zone="", upstreams=("", ""))
-    config = Config(zones=(blank, blank), listen=Listen(addresses=("", "")), observe=ObserveSettings(http=""))
-    assert list(contradictions(config)) == []

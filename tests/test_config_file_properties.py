@@ -10,8 +10,9 @@ from hypothesis import strategies as st
 from msgspec.structs import fields, replace
 
 from forwarder import config as settings
-from forwarder.config import Config, Zone, contradictions, from_json, to_json
+from forwarder.config import Config, Zone, from_json, to_json
 from forwarder.config_file import effective_text, parsed
+from forwarder.config_file.contradictions import contradictions
 from forwarder.config_file.reading import NOTHING
 from forwarder.config_file.unavailable import refusals
 from forwarder.errors import ConfigError, Problem
@@ -91,7 +92,9 @@ def once(values: tuple[str, ...]) -> tuple[str, ...]:
 
 def tamed_zone(zone: Zone, listen: settings.Listen) -> Zone:
     """A zone without what is refused, without our own addresses, and with names and certificates over TLS alone."""
-    upstreams = once(tuple(one for one in zone.upstreams if one[:1] == "/" or not settings.is_own_address(listen, one)))
+    upstreams = once(
+        tuple(one for one in zone.upstreams if one[:1] == "/" or not settings.is_own_address(listen.addresses, one))
+    )
     is_tls = zone.transport == "tls"
     upstreams = once(tuple(one for one in upstreams if one[:1] == "/" or ("@" in one) is is_tls))
     if is_tls:

@@ -34,7 +34,6 @@ def test_the_defaults_are_silent() -> None:
         ("observe.query_log", "all"),
         ("observe.query_log_file", "/var/log/queries"),
         ("observe.coredns_names", True),
-        ("node.intercept", ("10.96.0.10",)),
     ],
 )
 def test_refused(path: str, value: Value) -> None:

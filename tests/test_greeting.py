@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from forwarder import greeting, link, watching
-from forwarder.config import Config, Listen, ObserveSettings, Zone
+from forwarder.config import Config, Listen, NodeSettings, ObserveSettings, Zone
 
 PTR = 12
 A = 1
@@ -33,6 +33,17 @@ def test_all_of_it() -> None:
         "  metrics     http://127.0.0.1:9000/metrics",
         "  try         dig @127.0.0.1 -p 5300 example.com",
     ]
+
+
+def test_intercepted_addresses_are_named_and_not_the_ones_to_try() -> None:
+    config = Config(
+        zones=(Zone(zone=".", upstreams=("192.0.2.1:53",)),),
+        listen=Listen(addresses=("10.96.0.10:53", "169.254.20.10:53")),
+        node=NodeSettings(intercept=("10.96.0.10",)),
+    )
+    lines = lines_for(config)
+    assert "  intercepts  10.96.0.10 (UDP and TCP, while the daemon answers itself)" in lines
+    assert lines[-1] == "  try         dig @169.254.20.10 example.com"
 
 
 def test_each_zone_says_whom_it_asks_and_how(tmp_path: Path) -> None:

@@ -33,13 +33,14 @@ class Room:
 
 
 LEAVES = "errors link observe.counters"
-PARENT = "systemd privileges holdings succession greeting flushes handover control watching config terminal"
+PARENT = "beside intercepting systemd privileges holdings succession greeting flushes handover control watching config terminal"
 BEFORE = "collecting fence orphan control"
+TYPED = "arguments usage terminal"
 GENERATIONS = "adoption sockets snapshot_file following workers generation"
 
 ROOMS: Mapping[str, Room] = {
     **dict.fromkeys(("forwarder", "errors", "terminal", "collecting", "steering", "observe", "observe.counters"), Room()),
-    **dict.fromkeys(("systemd", "capabilities"), Room()),
+    **dict.fromkeys(("beside", "systemd", "capabilities", "usage"), Room()),
     "link": Room(packages="msgspec"),
     # The data plane.
     "wire": Room("errors", "msgspec"),
@@ -64,6 +65,7 @@ ROOMS: Mapping[str, Room] = {
     "observe.totals": Room("observe.counters"),
     **dict.fromkeys(("adoption", "trust"), Room("config errors")),
     "sockets": Room("adoption steering config errors"),
+    "intercepting": Room("steering wire config"),
     "snapshot_file": Room("link"),
     "watching": Room("trust config errors hosts link node.resolv_conf"),
     "following": Room(f"watching config {LEAVES}"),
@@ -75,7 +77,9 @@ ROOMS: Mapping[str, Room] = {
     "succession": Room(f"{GENERATIONS} watching config errors"),
     "greeting": Room("watching config link"),
     "supervisor": Room(f"{PARENT} {GENERATIONS} observe.totals observe.pages {LEAVES}", "uvicorn"),
-    "cli": Room("arguments supervisor succession watching config config_file control wire observe.metrics errors terminal"),
+    "cli": Room(
+        "arguments usage supervisor succession watching config config_file control wire observe.metrics errors terminal"
+    ),
     "arguments": Room("errors terminal"),
     "__main__": Room("cli"),
 }

@@ -98,33 +98,33 @@ class TestNameservers:
     )
     def test_a_line_that_does_not_end_may_go_on(self, tmp_path: Path, text: str, is_complete: bool) -> None:  # noqa: FBT001 - a column of the table
         (tmp_path / "resolv.conf").write_text(text)
-        named = watching.nameservers(str(tmp_path / "resolv.conf"), Listen())
+        named = watching.nameservers(str(tmp_path / "resolv.conf"), ())
         assert named.is_complete is is_complete
 
     def test_our_own_are_told_apart(self, tmp_path: Path) -> None:
         (tmp_path / "resolv.conf").write_text("nameserver 192.0.2.1\nnameserver 127.0.0.1\n")
-        named = watching.nameservers(str(tmp_path / "resolv.conf"), Listen(addresses=("127.0.0.1:53",)))
+        named = watching.nameservers(str(tmp_path / "resolv.conf"), ("127.0.0.1:53",))
         assert (named.addresses, named.ours, named.lack) == (("192.0.2.1:53",), ("127.0.0.1:53",), "")
 
     @pytest.mark.parametrize("word", [".", "..", "a..b", "a" * 64, ".".join(["a" * 60] * 5), "ex\u00e4mple", "a/b", "-\\"])
     def test_what_is_no_name_is_no_search_domain(self, tmp_path: Path, word: str) -> None:
         (tmp_path / "resolv.conf").write_text(f"nameserver 192.0.2.1\nsearch {word} a.test\n")
-        assert watching.nameservers(str(tmp_path / "resolv.conf"), Listen()).search == ("a.test",)
+        assert watching.nameservers(str(tmp_path / "resolv.conf"), ()).search == ("a.test",)
 
     def test_so_many_search_domains_and_no_more(self, tmp_path: Path) -> None:
         domains = [f"d{number}.test" for number in range(watching.MAX_SEARCH_DOMAINS + 5)]
         (tmp_path / "resolv.conf").write_text(f"nameserver 192.0.2.1\nsearch {' '.join(domains)}\n")
-        assert list(watching.nameservers(str(tmp_path / "resolv.conf"), Listen()).search) == domains[:-5]
+        assert list(watching.nameservers(str(tmp_path / "resolv.conf"), ()).search) == domains[:-5]
 
     def test_a_pipe_does_not_hold_us_up(self, tmp_path: Path) -> None:
         os.mkfifo(tmp_path / "pipe")
         with pytest.raises(OSError, match="not a regular file"):
-            watching.nameservers(str(tmp_path / "pipe"), Listen())
+            watching.nameservers(str(tmp_path / "pipe"), ())
 
     def test_exactly_the_largest_size_is_read(self, tmp_path: Path) -> None:
         line = b"nameserver 192.0.2.1\n"
         (tmp_path / "large").write_bytes(line + b"#" * (watching.MAX_RESOLV_CONF_SIZE - len(line)))
-        assert watching.nameservers(str(tmp_path / "large"), Listen()).addresses == ("192.0.2.1:53",)
+        assert watching.nameservers(str(tmp_path / "large"), ()).addresses == ("192.0.2.1:53",)
 
 
 class TestReadFiles:

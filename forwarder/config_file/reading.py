@@ -14,7 +14,8 @@ from typing import Annotated, Any, Final, Literal, Union, get_args, get_origin
 import msgspec
 from msgspec.structs import fields
 
-from forwarder.config import Config, Entries, contradictions
+from forwarder.config import Config, Entries
+from forwarder.config_file.contradictions import contradictions
 from forwarder.config_file.nodes import MAX_SHOWN, Node, below, shown
 from forwarder.config_file.unavailable import refusals
 from forwarder.config_file.values import Shape, value_for

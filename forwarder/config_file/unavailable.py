@@ -13,14 +13,11 @@ REFUSED: dict[str, tuple[tuple[object, ...], str]] = {
     "observe.query_log": (("off",), "write off: no query is logged"),
     "observe.query_log_file": ((None,), "no query is logged, leave it out"),
     "observe.coredns_names": ((False,), "write false, and use the names at /metrics"),
-    "node.intercept": (((),), "name the address under listen.addresses and point the clients to it"),
 }
 """Path -> the values that are taken, and what to write instead of others."""
 
 IDLE: dict[str, tuple[object, str]] = {
     "observe.top_names": (True, "names are not counted"),
-    "node.interface": ("forwarder0", "interfaces are not set up"),
-    "node.rules": ("auto", "firewall rules are not written"),
 }
 """Path -> the default, and what happens whatever is written."""
 

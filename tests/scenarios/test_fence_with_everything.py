@@ -8,7 +8,7 @@ import os
 import shutil
 import tempfile
 from collections.abc import Iterator
-from contextlib import ExitStack, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -25,6 +25,7 @@ from tests.lab.status import SETS, capabilities_in, field_in, status_of, uids_in
 
 PROJECT = Path(__file__).resolve().parents[2]
 NOBODY = 65534
+USERS = ("", "user: nobody")
 WORKERS = 2
 NAMES = [f"name{number}.test" for number in range(20)]
 
@@ -49,8 +50,15 @@ class Stage:
         return len(self.upstream.received) - before
 
 
-@pytest.fixture(params=["", "user: nobody"], ids=["root", "nobody"])
+@pytest.fixture(params=USERS, ids=["root", "nobody"])
 def stage(request: pytest.FixtureRequest) -> Iterator[Stage]:
+    with staged(request.param) as stage:
+        yield stage
+
+
+@contextmanager
+def staged(user: str) -> Iterator[Stage]:
+    """With this setting besides."""
     needs_root()
     needs_to_be_read_by_all(PROJECT)
     with ExitStack() as undo:
@@ -70,13 +78,20 @@ listen: {{workers: {WORKERS}}}
 zones: [{{zone: ., upstreams: ['{upstream.address}@{NAME}'], transport: tls, ca_file: {authority.file}}}]
 cache: {{snapshot: {snapshots}/cache}}
 observe: {{control: {directory}/run/control.sock}}
-{request.param}
+{user}
 """
         yield Stage(directory, upstream, config)
 
 
 @pytest.fixture
 def daemon(stage: Stage) -> Iterator[Instances]:
+    with serving(stage) as daemon:
+        yield daemon
+
+
+@contextmanager
+def serving(stage: Stage) -> Iterator[Instances]:
+    """A daemon that knows all the names."""
     with Instances(stage.config) as daemon:
         Path(daemon.config_file).parent.chmod(0o755)  # a reload reads it as the user
         assert stage.asked(daemon) == len(NAMES)
@@ -128,13 +143,17 @@ def test_workers_without_a_supervisor_hand_over(stage: Stage, daemon: Instances)
     assert stage.control.exists()
 
 
-def test_workers_without_a_supervisor_leave_no_socket_behind(stage: Stage, daemon: Instances) -> None:
-    """After 30 s; the directory goes with it where they are permitted to remove it."""
-    daemon.kill_supervisor()
-    wait_for(lambda: daemon.stderr.count("the supervisor is gone") == WORKERS, "they know")
-    for _ in range(4):
-        with suppress(AssertionError):
-            wait_for(lambda: daemon.living() == [], "they have left")
-            break
-    assert daemon.living() == []
-    assert not stage.control.exists(), daemon.stderr
+def test_workers_without_a_supervisor_leave_no_socket_behind() -> None:
+    """After 30 s, which both wait together; the directory goes with it where they are permitted to remove it."""
+    with ExitStack() as undo:
+        stages = [undo.enter_context(staged(user)) for user in USERS]
+        daemons = [undo.enter_context(serving(stage)) for stage in stages]
+        for daemon in daemons:
+            daemon.kill_supervisor()
+            wait_for(lambda: daemon.stderr.count("the supervisor is gone") == WORKERS, "they know")  # noqa: B023 - called here
+        for _ in range(4):
+            with suppress(AssertionError):
+                wait_for(lambda: not any(daemon.living() for daemon in daemons), "they have left")
+                break
+        assert [daemon.living() for daemon in daemons] == [[], []]
+        assert not any(stage.control.exists() for stage in stages), daemons[0].stderr + daemons[1].stderr
