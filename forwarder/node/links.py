@@ -34,7 +34,14 @@ KINDS = ("dummy", "bridge")
 _IFF_UP = 1
 _IFA_F_NODAD = 2
 """if_addr.h: without it an IPv6 address is of no use for a second, and for ever on an interface without carrier."""
-_PREFIXES = {4: 32, 6: 128}
+_SCOPE_HOST = 254
+_FOREVER = 0xFFFFFFFF
+_ATTRIBUTES = {
+    4: {"prefixlen": 32, "scope": _SCOPE_HOST},
+    6: {"prefixlen": 128, "flags": _IFA_F_NODAD, "preferred_lft": 0, "valid_lft": _FOREVER},
+}
+"""Of an address. It is nobody's choice as the source of what this host sends elsewhere: IPv4 by its scope, IPv6 because it is
+deprecated (RFC 6724 rule 3). Clients and servers that name it are served all the same."""
 _FORBIDDEN = "not permitted: it takes root, or CAP_NET_ADMIN"
 
 
@@ -61,10 +68,8 @@ def do(step: Step) -> str:
         elif isinstance(step, RemoveAddress):
             route.addr("del", index=index, address=step.text, prefixlen=step.prefix)
         else:
-            version = version_of(step.text)
-            flags = {"flags": _IFA_F_NODAD} if version == 6 else {}  # noqa: PLR2004 - IPv6
-            prefix = _PREFIXES[version]
-            route.addr("add", index=index, address=step.text, prefixlen=prefix, rt_priority=MARK_OF_ADDRESSES, **flags)
+            attributes = _ATTRIBUTES[version_of(step.text)]
+            route.addr("add", index=index, address=step.text, rt_priority=MARK_OF_ADDRESSES, **attributes)
     return ""
 
 

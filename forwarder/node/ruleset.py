@@ -23,6 +23,8 @@ RENEWAL_PORT = 9
 MAX_STREAMS = 65_536
 """Intercepted TCP streams at one time; those beyond go to the cluster's own servers, as all did before."""
 JUMP = 'jump queries comment "queries, from elsewhere and from this host"'
+GIVE_BACK_PORT = 10
+"""Datagrams that end a takeover at once, for a daemon that is ending; dropped likewise."""
 _SYN = "tcp flags & (fin | syn | rst | ack) == syn"
 
 
@@ -162,10 +164,8 @@ def _output_rules(plan: Plan) -> list[str]:
     rules = []
     for version in (4, 6):
         ip = _ip(version)
-        update = f"update @alive{version} {{ {ip} daddr timeout {ALIVE_SECONDS}s }}"
-        renewal = f"meta skuid {plan.uid} udp dport {RENEWAL_PORT} {ip} daddr"
         intercepted = plan.intercepted_of(version)
-        rules += [f'{renewal} {address} {update} drop comment "{address} is answered here"' for address in intercepted]
+        rules += [rule for address in intercepted for rule in _takeover_rules(plan.uid, version, address)]
         own = (*plan.endpoints_of(version), *(Endpoint(address, PORT) for address in intercepted))
         rules += [
             f'{ip} saddr . {protocol} sport {_pairs(own)} notrack comment "IPv{version} answers over {protocol.upper()}"'
@@ -175,9 +175,19 @@ def _output_rules(plan: Plan) -> list[str]:
     return [*rules, JUMP]
 
 
+def _takeover_rules(uid: int, version: int, address: str) -> list[str]:
+    """What the daemon's datagrams to the address do. By their drop it knows that they count."""
+    ip = _ip(version)
+    renewal = f"update @alive{version} {{ {ip} daddr timeout {ALIVE_SECONDS}s }}"
+    theirs = f"meta skuid {uid} {ip} daddr {address} udp dport"
+    return [
+        f'{theirs} {RENEWAL_PORT} {renewal} drop comment "{address} is renewed"',
+        f'{theirs} {GIVE_BACK_PORT} delete @alive{version} {{ {ip} daddr }} drop comment "{address} is given back"',
+    ]
+
+
 def _source_rules(plan: Plan) -> list[str]:
-    """This host's programs speak to a service address from that address, for it is local; who answers elsewhere must be told
-    another."""
+    """Where this host's programs speak to elsewhere from a service address, which is local to them, nobody could answer."""
     return [
         f'{_ip(version)} saddr {_any(addresses)} oifname != "lo" masquerade comment "IPv{version} source of this host"'
         for version in (4, 6)
