@@ -24,7 +24,12 @@ def host_state(namespace: Namespace) -> dict[str, Any]:
         "rules": namespace.feed("", "nft", "-s", "list", "ruleset"),
         "addresses": _less_passing(json.loads(namespace.feed("", "ip", "-j", "addr"))),
         "links": _less_passing(json.loads(namespace.feed("", "ip", "-j", "link"))),
-        "routes": namespace.feed("", "ip", "route", "show", "table", "all"),
+        "routes": [
+            line.replace(" linkdown", "")
+            for family in ("-4", "-6")
+            for line in namespace.feed("", "ip", family, "route", "show", "table", "all").splitlines()
+            if not line.startswith("multicast")  # comes a moment after its link
+        ],
     }
 
 
