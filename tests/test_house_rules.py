@@ -54,7 +54,8 @@ ROOMS: Mapping[str, Room] = {
     **dict.fromkeys(("config", "control"), Room("errors", "msgspec")),
     "config_file": Room("config errors", "msgspec yaml"),
     "hosts": Room("errors link", "dnslib"),
-    "node": Room("arguments config config_file errors terminal", "pyroute2"),
+    "node": Room("node.links arguments config config_file errors terminal"),
+    "node.links": Room("node errors", "pyroute2"),
     "node.resolv_conf": Room("errors"),
     **dict.fromkeys(("fence", "privileges"), Room("capabilities errors")),
     "lookup": Room("node.resolv_conf wire errors terminal", "dnslib"),
@@ -88,7 +89,7 @@ PURE = ("wire", "cache", "upstream.pipelining", "steering")
 IMPURE = frozenset(("asyncio", "logging", "random", "select", "selectors", "socket", "ssl", "threading", "time"))
 
 DATA_PLANE = ("worker", "collecting", "snapshotting", "serving", "cache", "upstream", "wire")
-NEVER_IN_DATA_PLANE = frozenset(("dnslib", "prometheus_client", "rich", "starlette", "uvicorn", "yaml"))
+NEVER_IN_DATA_PLANE = frozenset(("dnslib", "prometheus_client", "pyroute2", "rich", "starlette", "uvicorn", "yaml"))
 ROOMS_NEVER_IN_DATA_PLANE = ("lookup", "node", "observe.metrics", "observe.pages")
 
 EMPTY_NAMES = frozenset(("base", "common", "helper", "helpers", "misc", "util", "utils"))
