@@ -7,21 +7,21 @@ one before, across roots, process numbers and mounts. Not proved: that an engine
 image, the official Python, the seccomp profile, and the size; `make image` on a machine with an engine shows that.
 """
 
+import contextlib
 import json
 import os
-import re
 import signal
 import subprocess
 import sys
 from collections.abc import Iterator
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pytest
 
 from tests.lab.bare_root import Container
 from tests.lab.behaviours import TRUTH
-from tests.lab.clients import HANG, ask, query, rdatas
+from tests.lab.clients import HANG, Address, ask, query, rdatas
 from tests.lab.dockerfile import stages
 from tests.lab.image import Image
 from tests.lab.kustomized import Manifest, rendered
@@ -33,12 +33,11 @@ from tests.lab.scripted import ScriptedUpstream
 
 DOCKERFILE = ROOT / "Dockerfile"
 HADOLINT = Path(sys.executable).parent / "hadolint"
-OVERLAY = ROOT / "config" / "kubernetes" / "overlays" / "link-local"
-CLUSTER_DNS = "10.96.0.10"
-NODE_LOCAL = ("169.254.20.10", 53)
+KUBERNETES = ROOT / "config" / "kubernetes"
+LINK_LOCAL, INTERCEPT = (KUBERNETES / "overlays" / name for name in ("link-local", "intercept"))
+CLUSTER_DNS, SECOND_ADDRESS, OUTSIDE = "10.96.0.10", "10.96.0.11", "192.0.2.53"
+NODE_LOCAL, INTERCEPTED = ("169.254.20.10", 53), (CLUSTER_DNS, 53)
 NUMBERS = {"NET_BIND_SERVICE": 10, "NET_ADMIN": 12}
-UP = re.compile(r"exec (/opt/forwarder/bin/forwarder) node up .*")
-"""Of the first container: what it does to the node is `tests/scenarios/test_node.py`'s."""
 
 
 # --- as a text -------------------------------------------------------------------------------------------------------
@@ -80,26 +79,46 @@ def test_only_what_the_wheel_is_made_of_is_sent_to_the_builder() -> None:
 # --- made, and run ---------------------------------------------------------------------------------------------------
 
 
-class Pod:
-    """The main container of the manifest, running in the node's network."""
+@dataclass(frozen=True, slots=True)
+class Node:
+    """One node of a cluster, on which the first container of the manifest has run."""
 
-    def __init__(self, image: Image, node: Namespace, container: Container, log: Path) -> None:
-        self._image, self._node, self._container, self._log = image, node, container, log
-        (main,) = daemon_set()["spec"]["template"]["spec"]["containers"]
-        words = image.root.command(container, *image.entrypoint, *main["args"])
+    network: Namespace
+    image: Image
+    container: Container
+    """How the main container is started there."""
+    arguments: list[str]
+    """What it is given."""
+
+    def told(self, name: str, server: Address = NODE_LOCAL) -> list[str]:
+        """The addresses that a name has by this server."""
+        with self.network.inside():
+            return rdatas(ask(server, query(name)))
+
+    def is_healthy(self) -> bool:
+        """What the image's own check says."""
+        check = replace(self.container, capabilities=())
+        return self.image.root.run(check, *self.image.health_command, namespace=self.network).returncode == 0
+
+    def has(self, address: str) -> bool:
+        return f" {address}/" in self.network.run("ip", "-o", "addr").stdout
+
+
+class Pod:
+    """The main container of the manifest, running on a node."""
+
+    def __init__(self, node: Node, log: Path) -> None:
+        self._log = log
+        words = node.image.root.command(node.container, *node.image.entrypoint, *node.arguments)
+        environment = node.image.root.environment(node.container)
         with log.open("wb") as output:
             self.process = subprocess.Popen(
-                node.command(*words), cwd="/", env=image.root.environment(container), stdout=output, stderr=output
+                node.network.command(*words), cwd="/", env=environment, stdout=output, stderr=output
             )
 
     @property
     def log(self) -> str:
         return self._log.read_text()
-
-    def is_healthy(self) -> bool:
-        """What the image's own check says, run beside it."""
-        check = replace(self._container, capabilities=())
-        return self._image.root.run(check, *self._image.health_command, namespace=self._node).returncode == 0
 
     def first_process(self) -> int:
         """The daemon, by its number outside: `unshare`'s one child."""
@@ -115,8 +134,8 @@ class Pod:
         self.process.wait()
 
 
-def daemon_set() -> Manifest:
-    (found,) = (manifest for manifest in rendered(OVERLAY) if manifest["kind"] == "DaemonSet")
+def manifest(kind: str, folder: Path) -> Manifest:
+    (found,) = (one for one in rendered(folder) if one["kind"] == kind)
     return found
 
 
@@ -128,10 +147,43 @@ def started_as(container: Manifest, volumes: dict[str, Path], image: Image) -> C
         uid=security["runAsUser"],
         gid=security["runAsGroup"],
         capabilities=tuple(NUMBERS[name] for name in security["capabilities"]["add"]),
-        mounts={volumes[mount["name"]]: mount["mountPath"] for mount in container["volumeMounts"]},
+        mounts={volumes[mount["name"]]: mount["mountPath"] for mount in container.get("volumeMounts", ())},
         read_only=security["readOnlyRootFilesystem"],
         environment=image.environment,
     )
+
+
+def directories(place: Path, config_map: Manifest) -> dict[str, Path]:
+    """The ConfigMap, and what is mounted of a node with systemd-resolved."""
+    found = {name: place / name for name in ("config", "control", "host-etc", "host-resolved")}
+    for directory in found.values():
+        directory.mkdir(mode=0o755)
+    for name, text in config_map["data"].items():
+        (found["config"] / name).write_text(text)
+    (found["host-etc"] / "resolv.conf").symlink_to("../run/systemd/resolve/stub-resolv.conf")
+    for name in ("resolv.conf", "stub-resolv.conf"):
+        (found["host-resolved"] / name).write_text(f"nameserver {OUTSIDE}\n")
+    return found
+
+
+@contextlib.contextmanager
+def node_for(folder: Path, image: Image, network: Network, place: Path) -> Iterator[Node]:
+    """A node's network with DNS servers in it, and the first container of this overlay run in it."""
+    role = folder.name.partition("-")[0]
+    namespace = network.namespace(role)
+    with contextlib.ExitStack() as servers:
+        for address in (OUTSIDE, SECOND_ADDRESS if folder == INTERCEPT else CLUSTER_DNS):
+            namespace.add_address(f"{address}/32")
+            with namespace.inside():
+                server = servers.enter_context(ScriptedUpstream(address, 53))
+            server.default = TRUTH
+        volumes = directories(place, manifest("ConfigMap", folder))
+        spec = manifest("DaemonSet", folder)["spec"]["template"]["spec"]
+        assert {volume["name"] for volume in spec["volumes"]} == volumes.keys()
+        (first,), (main,) = spec["initContainers"], spec["containers"]
+        done = image.root.run(started_as(first, volumes, image), *first["command"], namespace=namespace)
+        assert done.returncode == 0, done.stderr
+        yield Node(namespace, image, started_as(main, volumes, image), main["args"])
 
 
 @pytest.fixture(scope="module")
@@ -153,51 +205,18 @@ def image(network: Network, tmp_path_factory: pytest.TempPathFactory) -> Image:
 
 
 @pytest.fixture(scope="module")
-def node(network: Network) -> Iterator[Namespace]:
-    """A node's network with the cluster's DNS in it, and the address that `node up` would have made."""
-    made = network.namespace("node")
-    for address in (CLUSTER_DNS, NODE_LOCAL[0]):
-        made.add_address(f"{address}/32")
-    with made.inside():
-        server = ScriptedUpstream(CLUSTER_DNS, 53)
-    with server:
-        server.default = TRUTH
+def node(image: Image, network: Network, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Node]:
+    with node_for(LINK_LOCAL, image, network, tmp_path_factory.mktemp("host")) as made:
         yield made
 
 
-@pytest.fixture(scope="module")
-def volumes(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
-    """The directories of a node with systemd-resolved, and the ConfigMap."""
-    place = tmp_path_factory.mktemp("host")
-    found = {name: place / name for name in ("config", "control", "host-etc", "host-resolved")}
-    for directory in found.values():
-        directory.mkdir(mode=0o755)
-    (config_map,) = (manifest for manifest in rendered(OVERLAY) if manifest["kind"] == "ConfigMap")
-    for name, text in config_map["data"].items():
-        (found["config"] / name).write_text(text)
-    (found["host-etc"] / "resolv.conf").symlink_to("../run/systemd/resolve/stub-resolv.conf")
-    for name in ("resolv.conf", "stub-resolv.conf"):
-        (found["host-resolved"] / name).write_text(f"nameserver {CLUSTER_DNS}\n")
-    return found
-
-
-@pytest.fixture(scope="module")
-def prepared(image: Image, node: Namespace, volumes: dict[str, Path]) -> Container:
-    """The first container has run; how the main one is started."""
-    spec = daemon_set()["spec"]["template"]["spec"]
-    (first,) = spec["initContainers"]
-    *shell, script = first["command"]
-    script, count = UP.subn(r"exec \1 --version", script)
-    assert count == 1
-    done = image.root.run(started_as(first, volumes, image), *shell, script, namespace=node)
-    assert (done.returncode, done.stdout) == (0, "forwarder 0.1.0\n"), done.stderr
-    assert {volume["name"] for volume in spec["volumes"]} == volumes.keys()
-    return started_as(spec["containers"][0], volumes, image)
-
-
-def answered(node: Namespace, name: str) -> list[str]:
-    with node.inside():
-        return rdatas(ask(NODE_LOCAL, query(name)))
+@pytest.fixture
+def pods() -> Iterator[list[Pod]]:
+    """Those that a test starts; whatever becomes of it, they end with it."""
+    started: list[Pod] = []
+    yield started
+    for pod in started:
+        pod.kill()
 
 
 def test_wheels_alone_remain(image: Image) -> None:
@@ -217,49 +236,55 @@ def test_the_user_is_known_and_has_its_directory(image: Image) -> None:
     assert (status.st_uid, status.st_gid, status.st_mode & 0o777) == (*image.user, 0o700)
 
 
-def test_it_binds_port_53_as_a_user_and_its_health_is_told(
-    image: Image, node: Namespace, prepared: Container, tmp_path: Path
-) -> None:
-    assert (prepared.uid, prepared.capabilities, prepared.read_only) == (65532, (10,), True)
-    pod = Pod(image, node, prepared, tmp_path / "log")
-    try:
-        wait_for(pod.is_healthy, "the health check is content")
-        assert answered(node, "web.shop.svc.cluster.local") == ["192.0.2.1"]
-        assert answered(node, "example.com") == ["192.0.2.1"], "by the node's resolv.conf, through its link"
-        assert f". asks {CLUSTER_DNS}:53 over UDP (from /run/systemd/resolve/resolv.conf, /host-etc/resolv.conf)" in pod.log
-        assert pod.end() == 0
-    finally:
-        pod.kill()
-    assert not pod.is_healthy()
-    assert "Traceback" not in pod.log
-    assert "does not exist" not in pod.log
+def test_it_binds_port_53_as_a_user_and_its_health_is_told(node: Node, pods: list[Pod], tmp_path: Path) -> None:
+    assert (node.container.uid, node.container.capabilities, node.container.read_only) == (65532, (10,), True)
+    pods.append(Pod(node, tmp_path / "log"))
+    wait_for(node.is_healthy, "the health check is content")
+    assert node.told("web.shop.svc.cluster.local") == ["192.0.2.1"]
+    assert node.told("example.com") == ["192.0.2.1"], "by the node's resolv.conf, through its link"
+    assert f". asks {OUTSIDE}:53 over UDP (from /run/systemd/resolve/resolv.conf, /host-etc/resolv.conf)" in pods[0].log
+    assert pods[0].end() == 0
+    assert not node.is_healthy()
+    assert "Traceback" not in pods[0].log
+    assert "does not exist" not in pods[0].log
 
 
-def test_without_the_capability_it_says_what_is_missing(
-    image: Image, node: Namespace, prepared: Container, tmp_path: Path
-) -> None:
-    pod = Pod(image, node, replace(prepared, capabilities=()), tmp_path / "log")
-    try:
-        assert pod.process.wait(HANG) == 1
-    finally:
-        pod.kill()
-    assert "not permitted: ports below 1024 need root or CAP_NET_BIND_SERVICE" in pod.log
+def test_without_the_capability_it_says_what_is_missing(node: Node, pods: list[Pod], tmp_path: Path) -> None:
+    pods.append(Pod(replace(node, container=replace(node.container, capabilities=())), tmp_path / "log"))
+    assert pods[0].process.wait(HANG) == 1
+    assert "not permitted: ports below 1024 need root or CAP_NET_BIND_SERVICE" in pods[0].log
 
 
-def test_the_pod_of_an_upgrade_takes_over(image: Image, node: Namespace, prepared: Container, tmp_path: Path) -> None:
+def test_the_pod_of_an_upgrade_takes_over(node: Node, pods: list[Pod], tmp_path: Path) -> None:
     """Side by side, as maxSurge has them: the first gives all away, stays lest it be started again, and is told to go."""
-    pods = [Pod(image, node, prepared, tmp_path / "first")]
-    try:
-        wait_for(pods[0].is_healthy, "the first serves")
-        assert answered(node, "known.test") == ["192.0.2.1"]
-        pods.append(Pod(image, node, prepared, tmp_path / "second"))
-        wait_for(lambda: "took over from pid 1" in pods[1].log, "the second serves")
-        wait_for(lambda: b"sigwait" in Path(f"/proc/{pods[0].first_process()}/cmdline").read_bytes(), "the first waits")
-        assert pods[1].is_healthy()
-        assert answered(node, "known.test") == ["192.0.2.1"]
+    pods.append(Pod(node, tmp_path / "first"))
+    wait_for(node.is_healthy, "the first serves")
+    assert node.told("known.test") == ["192.0.2.1"]
+    pods.append(Pod(node, tmp_path / "second"))
+    wait_for(lambda: "took over from pid 1" in pods[1].log, "the second serves")
+    wait_for(lambda: b"sigwait" in Path(f"/proc/{pods[0].first_process()}/cmdline").read_bytes(), "the first waits")
+    assert node.is_healthy()
+    assert node.told("known.test") == ["192.0.2.1"]
+    assert pods[0].end() == 0
+    assert node.told("new.test") == ["192.0.2.1"]
+    assert pods[1].end() == 0
+
+
+def test_the_service_address_is_answered_and_all_is_taken_away(
+    image: Image, network: Network, pods: list[Pod], tmp_path: Path
+) -> None:
+    """The other overlay, and then the manifest that undoes it."""
+    with node_for(INTERCEPT, image, network, tmp_path) as node:
+        assert node.has(CLUSTER_DNS)
+        pods.append(Pod(node, tmp_path / "log"))
+        wait_for(node.is_healthy, "it serves")
+        assert node.told("web.shop.svc.cluster.local", INTERCEPTED) == ["192.0.2.1"]
+        assert node.told("web.shop.svc.cluster.local") == ["192.0.2.1"]
+        wait_for(lambda: CLUSTER_DNS in node.network.run("nft", "list", "ruleset").stdout.partition("elements")[2], "renewed")
         assert pods[0].end() == 0
-        assert answered(node, "new.test") == ["192.0.2.1"]
-        assert pods[1].end() == 0
-    finally:
-        for pod in pods:
-            pod.kill()
+        (down,) = manifest("DaemonSet", KUBERNETES / "down")["spec"]["template"]["spec"]["initContainers"]
+        done = image.root.run(started_as(down, {}, image), *image.entrypoint, *down["args"], namespace=node.network)
+        assert done.returncode == 0, done.stderr
+        assert not node.has(CLUSTER_DNS)
+        assert not node.has(NODE_LOCAL[0])
+        assert node.network.run("nft", "list", "ruleset").stdout == ""
