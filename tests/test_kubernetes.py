@@ -8,8 +8,10 @@ container binds port 53, what its image does, and what one pod is to the next: `
 """
 
 import copy
+import shutil
+import subprocess
 import tomllib
-from pathlib import PurePosixPath
+from pathlib import Path, PurePosixPath
 
 import kubernetes_validate
 import pytest
@@ -26,6 +28,7 @@ OLDEST = "1.25"
 """From here on a DaemonSet may surge without a feature gate."""
 NEWEST = kubernetes_validate.utils.major_minor(kubernetes_validate.latest_version())
 USER = 65532
+PROBES = {"startupProbe": "/health", "livenessProbe": "/health", "readinessProbe": "/ready"}
 MANIFESTS = {folder: rendered(KUBERNETES / folder) for folder in FOLDERS}
 
 
@@ -206,7 +209,7 @@ class TestConfiguration:
 
     def test_probes_ask_where_the_pages_are(self, folder: str) -> None:
         host, port = split_address(configuration(folder).observe.http)
-        for probe, page in (("startupProbe", "/health"), ("livenessProbe", "/health"), ("readinessProbe", "/ready")):
+        for probe, page in PROBES.items():
             assert main(folder)[probe]["httpGet"] == {"host": host, "port": port, "path": page}
 
     def test_who_runs_it_is_told_to_the_rules(self, folder: str) -> None:
@@ -264,3 +267,18 @@ def test_what_takes_the_node_s_pieces_away_needs_nothing_else() -> None:
 def test_the_guide_names_every_folder() -> None:
     guide = (ROOT / "docs" / "kubernetes.md").read_text()
     assert all(f"config/kubernetes/{folder}" in guide for folder in FOLDERS)
+
+
+def test_beside_nodelocal_dnscache_as_its_page_says(tmp_path: Path) -> None:
+    """The commands of the page, on a copy: another address, and one other port for pages and probes alike."""
+    shutil.copytree(KUBERNETES, tmp_path, dirs_exist_ok=True)
+    page = (ROOT / "docs" / "from-nodelocal-dnscache.md").read_text()
+    commands = [line.strip() for line in page.splitlines() if line.startswith("    sed -i ")]
+    assert len(commands) == 2
+    for command in commands:
+        subprocess.run(["sh", "-c", command], cwd=tmp_path, check=True, timeout=30)
+    manifests = {one["kind"]: one for one in rendered(tmp_path / "overlays" / "link-local")}
+    config = config_file.parsed(manifests["ConfigMap"]["data"]["forwarder.yaml"], "forwarder.yaml")
+    assert (config.listen.addresses, config.observe.http) == (("169.254.20.11:53",), "127.0.0.1:9254")
+    (container,) = manifests["DaemonSet"]["spec"]["template"]["spec"]["containers"]
+    assert {container[probe]["httpGet"]["port"] for probe in PROBES} == {9254}
