@@ -1,18 +1,25 @@
 """`forwarder node` run in a namespace, and the whole state of that host, to be compared."""
 
 import json
+import os
+import signal
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator
+import time
+import traceback
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import yaml
 
-from tests.lab.daemon import PROJECT
+from forwarder.config_file import load
+from forwarder.node import __main__, undertaking
+from forwarder.node.plan import Kind, plan_for
 from tests.lab.namespaces import Namespace
+from tests.lab.patience import wait_for
 
 _PASSING = frozenset(("valid_life_time", "preferred_life_time", "stats", "stats64"))
 """What changes by itself."""
@@ -42,7 +49,7 @@ def addresses_on(namespace: Namespace, interface: str) -> list[str]:
 
 def node(namespace: Namespace, *words: str) -> subprocess.CompletedProcess[str]:
     """`forwarder node` with these words, to its end."""
-    return namespace.run(sys.executable, "-m", "forwarder.node", *words)
+    return _apart(namespace, lambda: __main__.main(words), " ".join(words))
 
 
 def succeeded(done: subprocess.CompletedProcess[str]) -> str:
@@ -52,7 +59,7 @@ def succeeded(done: subprocess.CompletedProcess[str]) -> str:
 
 
 @contextmanager
-def config_file(**sections: Any) -> Iterator[str]:
+def config_file(**sections: object) -> Iterator[str]:
     """A configuration with these sections, in a file; its path."""
     with tempfile.TemporaryDirectory(prefix="forwarder-node-") as directory:
         path = Path(directory) / "forwarder.yaml"
@@ -60,30 +67,59 @@ def config_file(**sections: Any) -> Iterator[str]:
         yield str(path)
 
 
-CRASHING = """
-import os, signal, sys
-from forwarder import config_file
-from forwarder.node import plan, undertaking
+def up_until_killed(namespace: Namespace, config: str, steps: int, kind: Kind = Kind.NFT) -> int:
+    """`up`, killed as soon as it has done so many steps; its exit status: -9, or 0 where there are fewer."""
+    told: list[str] = []
 
-left = int(sys.argv[2])
+    def tell(line: str) -> None:
+        told.append(line)
+        if len(told) == steps:
+            os.kill(os.getpid(), signal.SIGKILL)
 
-def tell(line):
-    global left
-    left -= 1
-    if left == 0:
-        os.kill(os.getpid(), signal.SIGKILL)
+    def work() -> int:
+        undertaking.up(plan_for(load(config), 0, kind), tell)
+        return 0
 
-undertaking.up(plan.plan_for(config_file.load(sys.argv[1]), 0, plan.Kind(sys.argv[3])), tell)
-"""
-
-
-def up_until_killed(namespace: Namespace, config: str, steps: int, kind: str = "nft") -> int:
-    """`up`, killed as soon as it has done so many steps; the exit status: -9, or 0 where there are fewer."""
-    command = namespace.command(sys.executable, "-c", CRASHING, config, str(steps), kind)
-    return subprocess.run(command, cwd=PROJECT, capture_output=True, timeout=30, check=False).returncode
+    return _apart(namespace, work, f"up, killed after {steps}").returncode
 
 
-def _less_passing(value: Any) -> Any:
+def _apart(namespace: Namespace, work: Callable[[], int], name: str) -> subprocess.CompletedProcess[str]:
+    """Done by a process of its own inside: a copy of this one, which has imported everything already."""
+    with tempfile.TemporaryFile("w+") as out, tempfile.TemporaryFile("w+") as err:
+        pid = os.fork()
+        if pid == 0:
+            status = 99
+            try:
+                sys.stdout, sys.stderr = out, err
+                with namespace.inside():
+                    status = work()
+            except SystemExit as end:
+                status = int(str(end.code))
+            except BaseException:  # noqa: BLE001 - nothing of the copy may go on as a test
+                traceback.print_exc(file=err)
+            finally:
+                out.flush()
+                err.flush()
+                os._exit(status)
+        _, ended = os.waitpid(pid, 0)
+        texts = [(file.seek(0), file.read())[1] for file in (out, err)]
+    return subprocess.CompletedProcess(name, os.waitstatus_to_exitcode(ended), *texts)
+
+
+def settled_state(namespace: Namespace) -> dict[str, Any]:
+    """The state once nothing changes by itself any more: what was made just now gets carrier and addresses a little later."""
+    found: list[dict[str, Any]] = []
+
+    def is_settled() -> bool:
+        found.append(host_state(namespace))
+        time.sleep(0.3)
+        return found[-1] == host_state(namespace)
+
+    wait_for(is_settled, "links are as they stay")
+    return found[-1]
+
+
+def _less_passing(value: object) -> object:
     if isinstance(value, dict):
         return {key: _less_passing(one) for key, one in value.items() if key not in _PASSING}
     return [_less_passing(one) for one in value] if isinstance(value, list) else value

@@ -1,4 +1,4 @@
-"""A node between pods and the cluster's DNS, whose service address the daemon takes over while it lives, and gives back when not.
+"""A node between pods and the cluster's DNS: the daemon takes the service address over while it lives, and gives it back.
 
 Real rules of kube-proxy's shape, real kernel, real daemon as another user. Which answers came from whom is seen by the
 addresses in them: the cluster's own server and the daemon's upstream say different things.
@@ -17,12 +17,12 @@ import pytest
 
 from tests.lab.behaviours import answer
 from tests.lab.clients import TcpClient, UdpClient, ask, ask_tcp, query, rdatas
+from tests.lab.conntrack import needs_conntrack
 from tests.lab.daemon import Daemon
 from tests.lab.host_state import config_file, host_state, node, succeeded
 from tests.lab.kube_proxy import FAMILIES, Cluster, joined, proxy_services
 from tests.lab.namespaces import Namespace, Network
 from tests.lab.needs import needs_namespaces, needs_program
-from tests.lab.conntrack import needs_conntrack
 from tests.lab.patience import wait_for
 from tests.lab.scripted import ScriptedUpstream
 
@@ -129,8 +129,8 @@ def test_the_service_address_is_ours_while_the_daemon_lives(kubernetes: Kubernet
         for family in FAMILIES:
             for client in (pod, host):
                 assert asked(client, family.service) == [BY_CLUSTER, BY_CLUSTER], "nobody of ours lives yet"
-            with pod.inside():
-                begun_before = undo.enter_context(TcpClient((family.service, 53)))
+        with pod.inside():
+            begun_before = [undo.enter_context(TcpClient((service, 53))) for service in services]
         with daemon_in(host) as daemon:
             wait_until_answered(pod, BY_DAEMON, "taken over")
             known = tracked(host, (*services, *LISTEN))
@@ -138,8 +138,11 @@ def test_the_service_address_is_ours_while_the_daemon_lives(kubernetes: Kubernet
                 for client in (pod, host):
                     assert asked(client, address) == [BY_DAEMON, BY_DAEMON]
             assert tracked(host, (*services, *LISTEN)) == known, "what we answer is tracked"
-            begun_before.send(query(NAME))
-            assert rdatas(begun_before.receive() or query(NAME)) == BY_CLUSTER, "a stream that began with the cluster"
+            for stream in begun_before:
+                stream.send(query(NAME))
+                assert rdatas(stream.receive() or query(NAME)) == BY_CLUSTER, "it began with the cluster"
+            with pod.inside():
+                begun_with_us = [undo.enter_context(TcpClient((service, 53))) for service in services]
             for family in FAMILIES:
                 for client in (pod, host):
                     with client.inside():
@@ -151,6 +154,12 @@ def test_the_service_address_is_ours_while_the_daemon_lives(kubernetes: Kubernet
                 assert time.monotonic() - began < ENDS_WITHIN
                 for client in (pod, host):
                     assert asked(client, services[0]) == [BY_CLUSTER, BY_CLUSTER]
+            if kubernetes.proxy == "nftables":
+                for stream in begun_with_us:
+                    stream.send(query(NAME))
+                    assert rdatas(stream.receive() or query(NAME)) == BY_DAEMON, (
+                        "it began with us, and we hung for a while only"
+                    )
         succeeded(node(host, "down"))
         assert host_state(host) == before
         succeeded(node(host, "down"))

@@ -9,11 +9,12 @@ from contextlib import ExitStack
 import pytest
 
 from forwarder.node.changes import MARK_OF_ADDRESSES
+from forwarder.node.plan import Kind
 from tests.lab.behaviours import answer
 from tests.lab.clients import ask, query, rdatas
 from tests.lab.conntrack import needs_conntrack, translate_service
 from tests.lab.daemon import run_to_end
-from tests.lab.host_state import addresses_on, config_file, host_state, node, succeeded, up_until_killed
+from tests.lab.host_state import addresses_on, config_file, host_state, node, settled_state, succeeded, up_until_killed
 from tests.lab.kube_proxy import FAMILIES, joined
 from tests.lab.namespaces import Namespace, Network
 from tests.lab.needs import needs_namespaces, needs_program
@@ -81,7 +82,7 @@ def test_an_existing_interface_is_used_and_stays(host: Namespace) -> None:
     host.add_bridge("br9")
     host.add_address("192.0.2.1/24", interface="br9")
     host.add_address("169.254.20.11/32", interface="lo")
-    before = host_state(host)
+    before = settled_state(host)
     addresses = [*BOTH, "192.0.2.1", "169.254.20.11"]
     with config_file(listen={"addresses": addresses}, node={"interface": "br9"}) as config:
         succeeded(node(host, "up", "--config", config))
@@ -98,7 +99,7 @@ def test_an_existing_interface_is_used_and_stays(host: Namespace) -> None:
 def test_what_is_somebody_elses_is_refused_and_left_alone(host: Namespace) -> None:
     host.add_bridge("forwarder0")
     with config_file(**FULL) as config:
-        before = host_state(host)
+        before = settled_state(host)
         refused = node(host, "up", "--config", config)
         assert refused.returncode == 1
         assert "the interface forwarder0 (bridge) was made by somebody else" in refused.stderr
@@ -153,8 +154,10 @@ def test_only_the_daemons_user_holds_an_address_and_gives_it_back(host: Namespac
         assert alive()[1] is False
 
 
-def test_programs_of_the_host_reach_the_service_from_an_address_that_can_be_answered(host: Namespace) -> None:
+def test_programs_of_the_host_reach_the_service_from_an_address_that_can_be_answered() -> None:
     """Where kube-proxy masquerades nobody, and with nobody of ours alive."""
+    needs_namespaces()
+    needs_conntrack()
     with ExitStack() as undo:
         cluster = joined(undo.enter_context(Network()))
         family = FAMILIES[0]
@@ -169,19 +172,27 @@ def test_programs_of_the_host_reach_the_service_from_an_address_that_can_be_answ
         assert server.received[-1].source[0] == family.node
 
 
+NFTABLES_DROP = """
+table inet guard {
+    chain input {
+        type filter hook input priority 0; policy drop;
+        ct state { established, related } accept
+        iifname lo accept
+        tcp dport 22 accept
+    }
+}
+"""
+IPTABLES_DROP = """
+*filter
+:INPUT DROP [0:0]
+-A INPUT -i lo -j ACCEPT
+-A INPUT -m conntrack --ctstate RELATED,ESTABLISHED -j ACCEPT
+-A INPUT -p tcp --dport 22 -j ACCEPT
+COMMIT
+"""
 DROPPING = {
-    "nftables": (
-        "nft",
-        "table inet guard { chain input { type filter hook input priority 0; policy drop; "
-        "ct state { established, related } accept; iifname lo accept; tcp dport 22 accept; }\n}\n",
-        "table inet guard, chain input: its policy",
-    ),
-    "iptables": (
-        "iptables-restore",
-        "*filter\n:INPUT DROP [0:0]\n-A INPUT -i lo -j ACCEPT\n-A INPUT -m conntrack --ctstate RELATED,ESTABLISHED -j ACCEPT\n"
-        "-A INPUT -p tcp --dport 22 -j ACCEPT\nCOMMIT\n",
-        "iptables table filter, chain INPUT: its policy",
-    ),
+    "nftables": ("nft", NFTABLES_DROP, "table inet guard, chain input: its policy"),
+    "iptables": ("iptables-restore", IPTABLES_DROP, "iptables table filter, chain INPUT: its policy"),
 }
 
 
@@ -228,7 +239,7 @@ def test_without_nft_iptables_does_it(host: Namespace) -> None:
     saved = [rules_of_iptables(host, program) for program in ("iptables-save", "ip6tables-save")]
     with config_file(listen={"addresses": BOTH}, node={"rules": "iptables"}) as config:
         for killed_after in (5, 6):  # made, set up, two addresses; then the rules of IPv4, and of IPv6
-            assert up_until_killed(host, config, killed_after, "iptables") == -9
+            assert up_until_killed(host, config, killed_after, Kind.IPTABLES) == -9
             succeeded(node(host, "down"))
             assert [rules_of_iptables(host, program) for program in ("iptables-save", "ip6tables-save")] == saved
         succeeded(node(host, "up", "--config", config))
