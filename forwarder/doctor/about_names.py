@@ -81,8 +81,12 @@ def _said(reply: Reply) -> str:
 
 
 def _about_disagreement(place: Perspective) -> Iterator[Finding]:
+    """Whom clients may ask, and whom the daemon asks; of names that the operator pinned the daemon knows better."""
+    pinned = place.facts.config.hosts.records if place.facts.config is not None else {}
     names = dict.fromkeys(one.name for server in place.facts.servers for one in server.names)
     for name in names:
+        if name.rstrip(".").lower() in pinned:
+            continue
         said = [(server, one) for server in place.facts.servers for one in server.names if one.name == name]
         definite = [(server, one.a) for server, one in said if one.a.is_answered and one.a.rcode in DEFINITE]
         for (left, first), (right, second) in combinations(definite, 2):
@@ -103,11 +107,13 @@ def _disagreement(place: Perspective, name: str, one: tuple[Server, Reply], othe
     addresses = (*one[1].addresses, *other[1].addresses)
     is_ours = any(server.is_ours for server, _ in (one, other))
     concerns_clients = any(place.is_asked_directly(server) for server, _ in (one, other))
+    config = place.facts.config
+    may_be_pinned = is_ours and config is not None and bool(config.hosts.files)
     texts = [f"{short(server.address)} says {_content(reply)}" for server, reply in (one, other)]
     flush = f"`forwarder flush {name}`" if is_ours else "the cache of who is wrong"
     return Finding(
         "servers-disagree",
-        severity_of(is_problem=concerns_clients and any(map(is_inside, addresses))),
+        severity_of(is_problem=concerns_clients and not may_be_pinned and any(map(is_inside, addresses))),
         f"about A {name} {' and '.join(texts)}",
         "programs connect to whoever has the old address now, or find nothing, as long as the wrong answer is remembered; "
         "of names "

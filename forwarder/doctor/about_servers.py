@@ -173,7 +173,9 @@ def _edns_flaws(base: Reply, server: Server) -> Iterator[str]:
             yield f"{what} is met with {rcode_text(reply.rcode)}, without it there is {rcode_text(base.rcode)}"
         else:
             yield from _opt_flaws(reply)
-    if version is not None and version.is_answered and edns is not None and edns.opts and not version.opts:
+    if version is None or not version.is_answered or version.rcode == Rcode.BADVERS or version.opts:
+        return
+    if (edns is not None and edns.opts) or (base.addresses and not version.addresses):
         yield f"version 1 is met with {rcode_text(version.rcode)} and no OPT, BADVERS is due"
 
 

@@ -1,7 +1,7 @@
 """The servers asked: a few dozen queries each, all servers at one time, over sockets of our own.
 
-Judges nothing, and sends to nobody who is not in its list. Always holds: a server is sent less than 300 queries, and all is over
-7 s after the begin, whoever is silent.
+Judges nothing, and sends to nobody who is not in its list. Always holds: a server is sent less than 300 queries, and all is
+over 7 s after the begin, whoever is silent.
 """
 
 import asyncio

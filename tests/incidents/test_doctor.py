@@ -14,6 +14,7 @@ import pytest
 from tests.lab import cluster_dns
 from tests.lab.behaviours import Move, Received, addresses, answer, nodata, refusal, silent, sized
 from tests.lab.caching_unbound import CachingUnbound
+from tests.lab.clients import ask, query, rdatas
 from tests.lab.conntrack import leave_untracked, needs_conntrack
 from tests.lab.daemon import Daemon, run_to_end
 from tests.lab.dnsmasq import Dnsmasq
@@ -77,7 +78,7 @@ def test_s1_a_pod_whose_node_loses_one_of_each_pair(network: Network) -> None:
     is_content(on_node)
 
 
-def test_s2_a_pod_whose_answers_get_lost_and_a_name_that_fails(network: Network) -> None:
+def test_s2_a_pod_whose_answers_get_lost_and_a_name_that_fails(network: Network, tmp_path: Path) -> None:
     needs_program("nft", package="nftables")
     needs_program("sysctl", package="procps")
     server, name = "10.42.0.16", "keydb-0.keydb"
@@ -88,15 +89,22 @@ def test_s2_a_pod_whose_answers_get_lost_and_a_name_that_fails(network: Network)
     pod.write_resolv_conf(f"nameserver {DAEMON}\n{search}")
     config = f"zones: [{{zone: ., upstreams: ['{server}']}}]\ncluster_domain: cluster.local\n"
     config += f"hosts: {{records: {{'{first}': [192.0.2.10]}}}}\n"
+    servers.add_address("10.42.0.17/32")
+    half_of = tmp_path / "half.conf"
+    half_of.write_text("nameserver 10.42.0.17\n")
     with servers.inside():
-        upstream = ScriptedUpstream(server, 53)
+        upstream, halved = ScriptedUpstream(server, 53), ScriptedUpstream("10.42.0.17", 53)
     upstream.default = answer(authority=[". 60 IN SOA ns. host. 1 3600 600 86400 60"], rcode="NXDOMAIN")
     upstream.on(f"{first}.", refusal("SERVFAIL"))
-    with upstream, Daemon(config, hosts=(DAEMON,), namespace=node):
-        with Lossy(node, server, "10.42.3.87", 20), Lossy(node, server, "10.42.0.1", 8):
-            before, after = at_once((direct, (name,)), (pod, (name,)))
-        upstream.default = by_type(a=upstream.default, aaaa=silent)
-        (half,) = at_once((direct, ()))
+    halved.default = by_type(a=upstream.default, aaaa=silent)
+    with (
+        upstream,
+        halved,
+        Daemon(config, hosts=(DAEMON,), namespace=node),
+        Lossy(node, server, "10.42.3.87", 20),
+        Lossy(node, server, "10.42.0.1", 8),
+    ):
+        before, after, half = at_once((direct, (name,)), (pod, (name,)), (direct, ("--resolv-conf", str(half_of))))
     assert before.status == 1
     assert {"answers-lost", "name-fails"} <= before.problems
     assert not {"pair-lost", "server-silent", "aaaa-silent"} & before.problems
@@ -105,7 +113,7 @@ def test_s2_a_pod_whose_answers_get_lost_and_a_name_that_fails(network: Network)
     assert "aaaa-silent" in half.problems, "the other way into the latch"
 
 
-def test_s3_a_vm_and_its_compute_node(network: Network) -> None:
+def test_s3_a_vm_and_its_compute_node(network: Network, tmp_path: Path) -> None:
     needs_conntrack()
     needs_filtered_bridges()
     server = "192.0.2.53"
@@ -114,14 +122,15 @@ def test_s3_a_vm_and_its_compute_node(network: Network) -> None:
     compute.write_resolv_conf(f"nameserver {DAEMON}\n")
     config = f"zones: [{{zone: ., upstreams: ['{server}']}}]\n"
     with FastUpstream(host=server, delay=UPSTREAM_DELAY, namespace=gateway, knows="cluster"):
-        vm.write_resolv_conf(f"nameserver {server}\nsearch lab.example example.cn\n")
-        in_vm = examined(vm)
+        vm.write_resolv_conf(f"nameserver {DAEMON}\nsearch lab.example example.cn\n")
+        given = tmp_path / "dhcp.conf"
+        given.write_text(f"nameserver {server}\nsearch lab.example example.cn\n")
         with Daemon(config, hosts=(DAEMON,), namespace=compute) as daemon:
-            vm.write_resolv_conf(f"nameserver {DAEMON}\nsearch lab.example example.cn\n")
-            tracked, below = at_once((vm, ()), (compute, ("--config", daemon.config_file)))
+            on_compute = (compute, ("--config", daemon.config_file))
+            in_vm, tracked, below = at_once((vm, ("--resolv-conf", str(given))), (vm, ()), on_compute)
             leave_untracked(compute, DAEMON)
             compute.feed("", "conntrack", "--flush")
-            after = at_once((vm, ()), (compute, ("--config", daemon.config_file)))
+            after = at_once((vm, ()), on_compute)
     assert in_vm.status == 1
     assert in_vm.problems == {"pair-lost"}
     assert "bridge-nf-call-iptables" in in_vm.text
@@ -185,9 +194,8 @@ def test_s5_a_host_behind_agents_that_do_not_know_edns(network: Network, tmp_pat
         host.write_resolv_conf(f"nameserver {DAEMON}\noptions edns0\n")
         names = [f"one.a{number}.test." for number in range(1, len(AGENTS))]
         after = examined(host, "--config", daemon.config_file, *names, "one.test.", "many.a9.test.")
-    assert {kind: told.problems for kind, told in before.items()} == dict.fromkeys(AGENTS, {"edns-broken"}) | {
-        "any size": {"size-ignored"}
-    }
+    named = {kind: next(iter(told.problems)) for kind, told in before.items() if len(told.problems) == 1}
+    assert named == dict.fromkeys(AGENTS, "edns-broken") | {"any size": "size-ignored"}
     assert {told.status for told in before.values()} == {1}
     is_content(after)
     assert after.severities["edns-broken"] == "notice", "the daemon bears it"
@@ -227,8 +235,9 @@ def test_s6_an_alias_that_moved(container_host: Namespace, tmp_path: Path) -> No
     ):
         by_peer = ("--resolv-conf", str(through), "--config", daemon.config_file, name)
         by_daemon = ("--config", daemon.config_file, name)
-        for told in at_once((container_host, by_peer), (container_host, by_daemon)):
-            is_content(told)
+        with container_host.inside():
+            for server in ("127.0.0.54", DAEMON):
+                assert rdatas(ask((server, 53), query(f"{name}.")))[-1] == "172.18.0.5"
         docker.run("db", "172.18.0.9")
         before = at_once((container_host, by_peer), (container_host, by_daemon))
         assert run_to_end("flush", "db.shop.test", "--control", daemon.control).returncode == 0
