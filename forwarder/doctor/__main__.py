@@ -74,6 +74,8 @@ def _obeyed(arguments: Arguments) -> int:
         if arguments.config or arguments.resolv_conf or arguments.gather or arguments.names:
             raise _wrong("--facts", "judges what was seen elsewhere: no other option but --json goes with it")
         facts = known.decoded(_read(arguments.facts), arguments.facts)
+        if facts.config is not None:  # within its bounds, like one from its own file
+            config_file.parsed(config_file.effective_text(facts.config), f"{arguments.facts}: config")
     else:
         facts = gathered(_wanted(arguments))
     if arguments.gather is not None:

@@ -61,6 +61,14 @@ def _about_one(place: Perspective, server: Server, one: NameSaid) -> Iterator[Fi
             "a libc waits 5 s for the half that does not come, and the lookup is slow or fails for all",
             "NOERROR without records is due; `drop_aaaa: true` for the zone in a daemon on the node",
         )
+    elif one.a.is_lame or one.aaaa.is_lame:
+        yield Finding(
+            "lame-answers",
+            place.weakness_of(server),
+            f"{asked} answers {one.a.question if one.a.is_lame else one.aaaa.question} with nothing, AA and RA unset",
+            "glibc takes that for a server that does not serve the name, asks the next, and waits on it like on a failure",
+            "an SOA and RA are due; a daemon on the node answers with RA set",
+        )
     elif one.a.addresses and one.aaaa.rcode == Rcode.NXDOMAIN:
         yield Finding(
             "aaaa-denied",

@@ -20,6 +20,10 @@ MAX_TEXT = 64 << 10
 
 Text = Annotated[str, msgspec.Meta(max_length=MAX_TEXT)]
 Count = Annotated[int, msgspec.Meta(ge=0)]
+Time = Annotated[float, msgspec.Meta(ge=0, le=1 << 33)]
+"""Seconds since 1970, until 2242."""
+Address = Annotated[str, msgspec.Meta(pattern=r"^(\[[0-9A-Fa-f:.]+(%[A-Za-z0-9_.-]+)?\]|[0-9.]+):[0-9]{1,5}$")]
+"""`192.0.2.1:53`, `[fe80::1%eth0]:53`."""
 
 
 class Reply(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -53,7 +57,7 @@ class Reply(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     """INFO-CODE of the first Extended DNS Error (RFC 8914); -1 without one."""
     note: Text = ""
     """Its text."""
-    signed: tuple[int, int] | None = None
+    signed: tuple[Time, Time] | None = None
     """Inception and expiration of the first RRSIG, seconds since 1970."""
 
     @property
@@ -106,8 +110,7 @@ Role = Literal["nameserver", "upstream", "listen"]
 class Server(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """One DNS server, and what came of asking it."""
 
-    address: Text
-    """`192.0.2.1:53`."""
+    address: Address
     roles: tuple[Role, ...]
     """Clients are told to ask it; a zone of the configuration does; the configuration has the daemon listen there."""
     transport: Literal["udp", "tcp", "tls"] = "udp"
@@ -218,8 +221,7 @@ class Interface(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
 class Holder(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Who has a port."""
 
-    address: Text
-    """`127.0.0.1:53`."""
+    address: Address
     protocol: Literal["udp", "tcp"]
     process: Text
     """`dnsmasq (812)`; empty where that cannot be seen."""
@@ -248,8 +250,8 @@ class Facts(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     """All of it."""
 
     version: Literal[1]
-    at: float
-    """Seconds since 1970, by the host's clock."""
+    at: Time
+    """By the host's clock."""
     kernel: Text
     """`6.1.0-30-amd64`."""
     resolv_conf: Text

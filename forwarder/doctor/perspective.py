@@ -52,12 +52,14 @@ class Perspective:
 
     def is_asked_directly(self, server: Server) -> bool:
         """Whether clients ask it with no daemon of ours in front of it in their list."""
+        if "listen" in server.roles:
+            return True
         for one in self.nameservers:
             if one is server:
                 return True
             if one in self.ours:
                 return False
-        return "listen" in server.roles
+        return False
 
     def weakness_of(self, server: Server) -> Severity:
         """How bad a weakness of this server is for the clients."""

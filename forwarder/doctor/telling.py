@@ -6,7 +6,7 @@ Pure. Always holds: what is shown is printable ASCII, whatever stands in a file 
 import json
 from collections.abc import Sequence
 
-from forwarder.doctor.facts import Facts
+from forwarder.doctor.facts import Facts, Reply
 from forwarder.doctor.findings import Finding
 from forwarder.doctor.perspective import Perspective, short
 
@@ -40,8 +40,8 @@ def _heading(facts: Facts) -> str:
     return "\n".join(lines)
 
 
-def _pace(replies: Sequence[object]) -> str:
-    times = [seconds for reply in replies if (seconds := getattr(reply, "seconds", None)) is not None]
+def _pace(replies: Sequence[Reply]) -> str:
+    times = [reply.seconds for reply in replies if reply.seconds is not None]
     return f" [{1000 * min(times):.1f} ms]" if times else " [silent]"
 
 
