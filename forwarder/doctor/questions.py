@@ -155,7 +155,8 @@ def _told_by_opt(message: bytes, opt: Record, rcode: int) -> dict[str, object]:
             told["flaw"] = "an EDNS option runs past the end of OPT"
         elif code == EXTENDED_ERROR and length >= 2 and "reason" not in told:  # noqa: PLR2004 - the INFO-CODE
             told["reason"] = int.from_bytes(message[begin : begin + 2])
-            told["note"] = "".join(chr(octet) for octet in message[begin + 2 : position] if 0x20 <= octet < 0x7F)[:100]  # noqa: PLR2004
+            note = message[begin + 2 : position].decode("ascii", "replace")
+            told["note"] = "".join(one for one in note if " " <= one <= "~")[:100]
     return told | {"options": tuple(options[:MAX_ADDRESSES])}
 
 

@@ -36,7 +36,7 @@ def rules_in_nft(text: str) -> Rules | None:
         for one in _of_kind("set", entries)
         if (one.get("family"), one.get("table")) == OUR_TABLE and _has_timeout(one)
     }
-    tables = {(one.get("family"), one.get("name")) for one in _of_kind("table", entries)}
+    tables = [(one.get("family"), one.get("name")) for one in _of_kind("table", entries)]
     return Rules(
         source="nft",
         untracked_to=tuple(dict.fromkeys(untracked["to"])),
@@ -50,8 +50,8 @@ def _of_kind(kind: str, entries: list[dict[str, Any]]) -> Iterator[dict[str, Any
     return (entry[kind] for entry in entries if isinstance(entry.get(kind), dict))
 
 
-def _key(one: dict[str, Any]) -> tuple[object, object, object]:
-    return one.get("family"), one.get("table"), one.get("name")
+def _key(one: dict[str, Any]) -> tuple[str, ...]:
+    return tuple(str(one.get(part)) for part in ("family", "table", "name"))
 
 
 def _has_timeout(one: dict[str, Any]) -> bool:
@@ -75,7 +75,7 @@ def _elements(value: object) -> Iterator[str]:
             yield from _elements(prefix.get("addr"))
 
 
-def _untracked_by(rule: dict[str, Any], sets: dict[tuple[object, object, object], tuple[str, ...]]) -> dict[str, list[str]]:
+def _untracked_by(rule: dict[str, Any], sets: dict[tuple[str, ...], tuple[str, ...]]) -> dict[str, list[str]]:
     """Side -> addresses that this rule keeps out of conntrack."""
     expressions = rule.get("expr")
     parts = [part for part in expressions if isinstance(part, dict)] if isinstance(expressions, list) else []
@@ -89,7 +89,7 @@ def _untracked_by(rule: dict[str, Any], sets: dict[tuple[object, object, object]
         if side is not None:
             right = match.get("right")
             named = isinstance(right, str) and right.startswith("@")
-            known = sets.get((rule.get("family"), rule.get("table"), str(right)[1:]), ()) if named else tuple(_elements(right))
+            known = sets.get(_key(rule | {"name": str(right)[1:]}), ()) if named else tuple(_elements(right))
             found.setdefault(side, []).extend(known)
     return found or {"to": [ANY], "from": [ANY]}
 

@@ -5,10 +5,12 @@ over 7 s after the begin, whoever is silent.
 """
 
 import asyncio
+import os
 import secrets
 import socket
 import time
 from collections.abc import Coroutine, Iterable, Sequence
+from contextlib import suppress
 from typing import TypeVar
 
 from msgspec.structs import replace
@@ -108,29 +110,30 @@ class _Asking:
         """All of them at once, as a libc sends a pair; each with the first response that is its own."""
         loop = asyncio.get_running_loop()
         try:
-            end, address = _socket(self._address, socket.SOCK_DGRAM)
+            end = _socket(self._address, socket.SOCK_DGRAM)[0]
         except OSError as error:
-            return tuple(unanswered(one, error.strerror or str(error)) for one in asked)
-        with end:
-            found: dict[int, Reply] = {}
-            errors = ""
-            try:
-                end.connect(address)
-                for one in asked:
+            return tuple(unanswered(one, _said(error)) for one in asked)
+        found: dict[int, Reply] = {}
+        errors: dict[int, str] = {}
+        with end, suppress(TimeoutError):
+            begun = time.monotonic()
+            for number, one in enumerate(asked):
+                try:
                     end.send(one.message)
-                begun = time.monotonic()
-                async with asyncio.timeout(WAIT):
-                    while len(found) < len(asked):
+                except OSError as error:  # a packet that is dropped on this host comes back as one
+                    errors[number] = _said(error)
+            async with asyncio.timeout(WAIT):
+                while len(found) + len(errors) < len(asked):
+                    try:
                         message = await loop.sock_recv(end, LARGEST)
-                        for number, one in enumerate(asked):
-                            if number not in found and is_response_to(one, message):
-                                found[number] = reply_to(one, message, time.monotonic() - begun)
-                                break
-            except TimeoutError:
-                pass
-            except OSError as error:
-                errors = error.strerror or str(error)
-        return tuple(found.get(number) or unanswered(one, errors) for number, one in enumerate(asked))
+                    except OSError as error:
+                        errors |= {number: _said(error) for number in range(len(asked)) if number not in found}
+                        break
+                    for number, one in enumerate(asked):
+                        if number not in found and is_response_to(one, message):
+                            found[number] = reply_to(one, message, time.monotonic() - begun)
+                            break
+        return tuple(found.get(number) or unanswered(one, errors.get(number, "")) for number, one in enumerate(asked))
 
     async def by_tcp(self, asked: Asked) -> Reply:
         """Over a connection of its own."""
@@ -138,7 +141,7 @@ class _Asking:
         try:
             end, address = _socket(self._address, socket.SOCK_STREAM)
         except OSError as error:
-            return unanswered(asked, error.strerror or str(error))
+            return unanswered(asked, _said(error))
         with end:
             try:
                 begun = time.monotonic()
@@ -153,7 +156,7 @@ class _Asking:
             except TimeoutError:
                 return unanswered(asked)
             except OSError as error:
-                return unanswered(asked, error.strerror or str(error))
+                return unanswered(asked, _said(error))
             except WireError as error:
                 return unanswered(asked, str(error))
         return unanswered(asked, "the connection was closed")
@@ -172,7 +175,7 @@ class _Asking:
         except TimeoutError:
             return unanswered(asked)
         except OSError as error:
-            return unanswered(asked, error.strerror or str(error))
+            return unanswered(asked, _said(error))
 
     async def about(self, name: str) -> NameSaid:
         """A and AAAA of a name, each from a socket of its own."""
@@ -227,11 +230,22 @@ def _made_up() -> str:
     return f"forwarder-doctor-{secrets.token_hex(4)}"
 
 
+def _said(error: OSError) -> str:
+    """`Connection refused`, and not what the event loop makes of it."""
+    return os.strerror(error.errno) if error.errno else str(error)
+
+
 def _socket(address: str, kind: socket.SocketKind) -> tuple[socket.socket, tuple[object, ...]]:
-    """A socket that does not block, and where to send. Raises OSError."""
+    """A socket that does not block, for datagrams connected already, and where to. Raises OSError."""
     host, _, port = address.rpartition(":")
     flags = socket.AI_NUMERICHOST | socket.AI_NUMERICSERV
     family, _, _, _, where = socket.getaddrinfo(host.strip("[]").encode(), port, flags=flags)[0]
     end = socket.socket(family, kind)
     end.setblocking(False)  # noqa: FBT003 - the name of the method says what is false
+    if kind is socket.SOCK_DGRAM:
+        try:
+            end.connect(where)
+        except OSError:
+            end.close()
+            raise
     return end, where

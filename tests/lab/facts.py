@@ -42,7 +42,7 @@ def pairs(**changes: int) -> Pairs:
 
 def server(address: str = UPSTREAM, *roles: str, **changes: Any) -> Server:  # noqa: ANN401 - whatever a Server has
     """One without a flaw; a nameserver unless `roles` are given."""
-    opt = {"opts": 1, "options": ()}
+    opt: dict[str, Any] = {"opts": 1, "options": ()}
     good = Server(
         address=address,
         roles=roles or ("nameserver",),  # type: ignore[arg-type]  # words of Role
@@ -89,7 +89,7 @@ def bare(*servers: Server, resolv_conf: str | None = None, **changes: Any) -> Fa
 
 def node(*servers: Server, **changes: Any) -> Facts:  # noqa: ANN401 - whatever Facts have
     """A node with the daemon, whose resolv.conf names it; all is well unless `servers` or `changes` say otherwise."""
-    host = {
+    host: dict[str, Any] = {
         "config": config_of(),
         "connections": Connections(count=0, some=()),
         "rules": Rules(
