@@ -47,7 +47,8 @@ The answers outlive a worker and the daemon in a file: `cache.snapshot` writes a
 slice at a time, `snapshot_file` in the supervisor moves them to the disk and back. Once a second the worker lets go of what is
 over; the garbage collector runs when a flood of questions was (`collecting`), else never.
 
-`forwarder lookup` is the other side: a client that asks as glibc or musl would (`lookup`), and no part of the daemon.
+`forwarder lookup` is the other side: a client that asks as glibc or musl would (`lookup`), and no part of the daemon. Nor is
+`forwarder doctor` (`doctor`), which looks at a whole place and says why DNS is slow or wrong there.
 
 A query over TCP differs in its door alone (`serving.tcp`, `wire.framing`). Whatever goes wrong is in the tree of `errors`.
 Imports run downstairs only: cli > supervisor; worker > serving > cache, upstream > wire > errors; `tests/test_house_rules.py`

@@ -60,7 +60,9 @@ def _silent(place: Perspective, server: Server) -> Finding:
         "server-silent",
         place.weakness_of(server),
         f"{_name(server)} answered none of {count} queries{_why(server.replies)}",
-        "who asks it waits 5 s for nothing, and again, for each name of the search path",
+        "glibc goes on to the next where nobody listens, and musl waits 5 s all the same"
+        if _why(server.replies)
+        else "who asks it waits 5 s for nothing, and again, for each name of the search path",
         "see whether it runs and whether a firewall lets port 53 pass both ways; take it out where it is named",
     )
 
