@@ -99,6 +99,10 @@ def test_intercepted_addresses() -> None:
     assert "there is no table inet forwarder" in finding(intercepting((), has_table=False), "intercept-not-alive").seen
     assert "IPVS" in finding(intercepting(both, "kube-ipvs0"), "intercept-without-effect").seen
     assert "Cilium" in finding(intercepting(both, "cilium_host"), "intercept-without-effect").seen
+    beside = intercepting(both, "cilium_host")
+    assert beside.rules is not None
+    assert found(replace(beside, rules=replace(beside.rules, has_kube_proxy=True))) == {}, "kube-proxy makes the services"
+    assert found(replace(beside, rules=None)) == {"intercept-without-effect": "notice"}, "perhaps it does"
 
 
 def test_without_a_configuration_nothing_is_said() -> None:

@@ -80,3 +80,12 @@ def test_a_shorter_timeout_is_no_matter_where_the_daemon_answers_before_it_or_is
     assert "timeout-short" not in found(node(resolv_conf=FILE, texts={FILE: text}, config=quick))
     assert "timeout-short" in found(node(resolv_conf=FILE, texts={FILE: text}))
     assert "timeout-short" not in found(by("options timeout:1"))
+
+
+def test_a_resolv_conf_file_knows_no_port() -> None:
+    config = config_of("{zones: [{zone: ., upstreams: [192.0.2.53]}]}")
+    facts = node(server("192.0.2.1:53"), ours("listen"), upstream(), config=config)
+    assert "with port 53" in finding(facts, "daemon-not-asked").mend
+    assert (
+        finding(node(server("192.0.2.1:53"), ours("listen"), upstream()), "daemon-not-asked").mend == "nameserver 169.254.20.10"
+    )

@@ -97,6 +97,15 @@ def test_what_iptables_saves() -> None:
     assert rules_in_iptables("").untracked_to == ()
 
 
+@pytest.mark.parametrize("entry", [{"chain": {"name": "KUBE-SERVICES"}}, {"table": {"family": "ip", "name": "kube-proxy"}}])
+def test_kube_proxy_is_known_by_its_chains(entry: object) -> None:
+    found = rules_in_nft(json.dumps({"nftables": [entry]}))
+    assert found is not None
+    assert found.has_kube_proxy
+    assert rules_in_iptables("*nat\n:KUBE-SERVICES - [0:0]\n").has_kube_proxy
+    assert not rules_in_iptables(SAVED).has_kube_proxy
+
+
 def test_both_together() -> None:
     nft = rules_in_nft('{"nftables": [{"table": {"family": "inet", "name": "forwarder"}}]}')
     assert nft is not None

@@ -23,7 +23,7 @@ usage: forwarder doctor [--config F] [--resolv-conf F] [--json] [NAME]...
 
   Looks at this place, a pod, a VM or a node, as its programs see DNS, asks the
   servers a few hundred queries, and says what is wrong: each with its figure,
-  what it means and the mend. Changes nothing. Takes 1 to 6 seconds.
+  what it means and the mend. Changes nothing. Takes 2 to 7 seconds.
 
   NAME             names that matter here: whether they fail, and whether the
                    servers agree about them

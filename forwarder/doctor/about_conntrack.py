@@ -56,8 +56,8 @@ def _about_counters(place: Perspective, conntrack: Conntrack) -> Iterator[Findin
         severity_of(is_problem=is_losing and not shielded),
         f"since boot (and in these {conntrack.seconds:.1f} s): {figures}" + (f"; {', '.join(rows)}" if rows else ""),
         "packets were dropped because two of one connection were entered at one time, or the table was full; of DNS that is "
-        "a client "
-        "that waits 5 s. Kernels before 5.10 count clashes that were resolved as insert_failed too; drop is what was lost",
+        "a client that waits 5 s. Kernels before 5.10 count clashes that were resolved as insert_failed too; drop is what "
+        "was lost",
         "keep DNS out of it: a daemon on the node with its NOTRACK rules (`forwarder node up`), `transport: tcp` to its "
         "upstreams",
     )
@@ -147,9 +147,7 @@ def _about_bridges(place: Perspective) -> Iterator[Finding]:
             f"{on[0]}=1 with {len(bridges)} bridges, and {len(foreign)} DNS connections between others are tracked here, as "
             f"{foreign[0].source} to {foreign[0].destination}",
             "what a VM or container sends over the bridge races in this kernel, where its owner sees nothing of it: every "
-            "first lookup "
-            "may take 5 s",
+            "first lookup may take 5 s",
             "answer them here: a daemon at a link-local address of the bridge, with NOTRACK (`forwarder node up`); setting "
-            "it to 0 turns "
-            "security groups and kube-proxy off for what is bridged",
+            "it to 0 turns security groups and kube-proxy off for what is bridged",
         )

@@ -137,19 +137,19 @@ def _about_intercept(place: Perspective, config: Config) -> Iterator[Finding]:
     if not config.node.intercept:
         return
     names = {one.name for one in place.facts.interfaces or ()}
-    by = "IPVS (kube-ipvs0)" if IPVS in names else "Cilium" if names.intersection(CILIUM) else ""
+    rules = place.facts.rules
+    has_kube_proxy = rules is not None and rules.has_kube_proxy
+    by = "IPVS (kube-ipvs0)" if IPVS in names else "Cilium" if names.intersection(CILIUM) and not has_kube_proxy else ""
     if by:
         yield Finding(
             "intercept-without-effect",
-            Severity.PROBLEM,
+            severity_of(is_problem=IPVS in names or rules is not None),
             f"node.intercept names {len(config.node.intercept)} addresses, and services are made by {by}",
             "IPVS takes service addresses in the host's own input, Cilium when a program connects: rules that leave packets "
-            "untracked "
-            "do not divert them. Cilium beside a kube-proxy in iptables or nftables mode is no such case",
+            "untracked do not divert them. Cilium beside a kube-proxy in iptables or nftables mode is no such case",
             "link-local mode: node.intercept: [], and kubelet --cluster-dns with the listen address; Cilium has local "
             "redirect policies",
         )
-    rules = place.facts.rules
     if rules is None:
         return
     alive = {address for addresses in rules.alive.values() for address in addresses}
@@ -159,8 +159,8 @@ def _about_intercept(place: Perspective, config: Config) -> Iterator[Finding]:
         yield Finding(
             "intercept-not-alive",
             Severity.PROBLEM,
-            f"{', '.join(dead)} is to be intercepted and is not ({len(dead)} of {len(config.node.intercept)}"
-            f"{'' if rules.has_our_table else '; there is no table inet forwarder'})",
+            f"{', '.join(dead)} is to be intercepted and is not ({len(dead)} of "
+            f"{len(config.node.intercept)}{'' if rules.has_our_table else '; there is no table inet forwarder'})",
             "the cluster's DNS answers there as if the daemon were not running: no harm, and no help",
             "forwarder node up, with the user the daemon runs as (`user`); nft list table inet forwarder shows the set",
         )

@@ -123,9 +123,8 @@ def _disagreement(place: Perspective, name: str, one: tuple[Server, Reply], othe
         "servers-disagree",
         severity_of(is_problem=concerns_clients and not may_be_pinned and any(map(is_inside, addresses))),
         f"about A {name} {' and '.join(texts)}",
-        "programs connect to whoever has the old address now, or find nothing, as long as the wrong answer is remembered; "
-        "of names "
-        "of the world with many addresses it means nothing",
+        "programs connect to whoever has the old address now, or find nothing, as long as the wrong answer is remembered; of "
+        "names of the world with many addresses it means nothing",
         f"flush it: {flush}; a short `max_ttl` for zones whose names move; do not name servers together that know different "
         "things",
     )
@@ -160,7 +159,6 @@ def _about_search(place: Perspective) -> Iterator[Finding]:
         f"{EXTERNAL} is {2 * (before + 1)} queries, {2 * before} of them for names that do not exist ({share:.0%}): "
         f"ndots:{place.settings.ndots} and {before} search domains",
         f"{short(first.address)} denied none of {sum(look.asked for look in looks if not look.synthesised)} such names from "
-        "memory: "
-        "each new name of the world costs them all upstream",
+        "memory: each new name of the world costs them all upstream",
         f"{mend}; or a final dot in the names that programs use, or ndots:2",
     )

@@ -60,12 +60,13 @@ def _about_order(place: Perspective) -> Iterator[Finding]:
     asked = list(dict.fromkeys(place.settings.nameservers))
     if not ours:
         if place.facts.config is not None:
+            named = [short(one) for one in place.facts.config.listen.addresses if one.endswith(":53")]
             yield Finding(
                 "daemon-not-asked",
                 Severity.NOTICE,
                 f"{place.facts.resolv_conf} names {', '.join(map(short, asked))}, and not this daemon",
                 "what runs with this file is not helped by the daemon; pods get theirs from their kubelet",
-                f"nameserver {short(place.facts.config.listen.addresses[0])}",
+                f"nameserver {named[0]}" if named else "listen.addresses with port 53, for resolv.conf knows no other",
             )
         return
     if asked[0] not in ours:
@@ -99,8 +100,7 @@ def _about_public(place: Perspective) -> Iterator[Finding]:
             severity_of(is_problem=not place.ours),
             f"{place.facts.resolv_conf} names {', '.join(map(short, silent))}, public resolvers that are silent here",
             "nobody of this network may have named them: Docker writes 8.8.8.8 and 8.8.4.4 into a container's file when the "
-            "host's "
-            "names nobody but loopback; each lookup waits them out, 10 s and more",
+            "host's names nobody but loopback; each lookup waits them out, 10 s and more",
             'dockerd: {"dns": ["ADDRESS OF THE DAEMON"]} in /etc/docker/daemon.json; else mend what writes the file',
         )
     elif public and inside:

@@ -117,11 +117,10 @@ def _about_loss(place: Perspective, server: Server) -> Iterator[Finding]:
             "answers-lost",
             place.weakness_of(server) if lost > BLIP else Severity.NOTICE,
             f"{lost} of {queries} queries to {_name(server)} were never answered, {apart.lost} of them sent alone",
-            "each costs a libc 5 s; one lost half latches glibc: that process asks A, waits, asks AAAA until it ends, and "
-            "an old one "
-            "waits 5 s on each failure from then on",
-            "find where packets are lost (`nstat -az UdpRcvbufErrors`, `ethtool -S`); a daemon on the node asks again "
-            "within 50 ms",
+            "each costs a libc 5 s; one lost half latches glibc: that process asks A, waits, asks AAAA until it ends, and an "
+            "old one waits 5 s on each failure from then on",
+            "find where packets are lost (`nstat -az UdpRcvbufErrors`, `ethtool -S`); a daemon on the node asks again within "
+            "50 ms",
         )
     elif max(together.slowest, apart.slowest) > SLOW:
         yield Finding(
@@ -137,11 +136,10 @@ def _race(place: Perspective, server: Server, together: Pairs, apart: Pairs) -> 
     return Finding(
         "pair-lost",
         place.weakness_of(server),
-        f"{together.halves} of {together.sent} pairs of A and AAAA sent to {_name(server)} from one socket lost one half; "
-        f"of {2 * apart.sent} queries from sockets of their own {apart.lost or 'none'} got lost",
+        f"{together.halves} of {together.sent} pairs of A and AAAA sent to {_name(server)} from one socket lost one half; of "
+        f"{2 * apart.sent} queries from sockets of their own {apart.lost or 'none'} got lost",
         "somebody on the way tracks connections and loses the race between the two (conntrack, insert_failed): this node "
-        "where the "
-        "address is translated, or a host whose bridge is filtered; glibc waits 5 s then, musl 2.5 s for each name",
+        "where the address is translated, or a host whose bridge is filtered; glibc waits 5 s then, musl 2.5 s for each name",
         "a daemon on the node, asked past conntrack: `forwarder node up`; where a VM stalls, on its compute node "
         "(net.bridge.bridge-nf-call-iptables)",
     )

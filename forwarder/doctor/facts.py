@@ -200,6 +200,8 @@ class Rules(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     untracked_from: tuple[Text, ...]
     has_our_table: bool
     """`table inet forwarder`."""
+    has_kube_proxy: bool = False
+    """kube-proxy's chains are there: it makes the services, whatever network plug-in there is."""
     alive: dict[str, tuple[str, ...]]
     """Set of our table with a timeout -> the addresses in it at this moment."""
 

@@ -196,13 +196,13 @@ def _rules() -> Rules:
     try:
         listed = _output("nft", "--json", "list", "ruleset")
     except FileNotFoundError:
-        return rules.rules_in_iptables(_output("iptables-save", "-t", "raw") + _output("ip6tables-save", "-t", "raw"))
+        return rules.rules_in_iptables(_output("iptables-save") + _output("ip6tables-save"))
     found = rules.rules_in_nft(listed)
     if found is None:
         raise OSError(5, "nft lists its rules in a form that is not known here")
     if '"xt"' in listed:
         with suppress(OSError):
-            more = _output("iptables-save", "-t", "raw") + _output("ip6tables-save", "-t", "raw")
+            more = _output("iptables-save") + _output("ip6tables-save")
             return rules.both(found, rules.rules_in_iptables(more))
     return found
 

@@ -15,6 +15,8 @@ from forwarder.doctor.facts import Rules
 OUR_TABLE = ("inet", "forwarder")
 ANY = "*"
 """A rule that names no address."""
+KUBE_PROXY = "KUBE-SERVICES"
+"""The chain of its iptables mode; in its nftables mode there is a table `kube-proxy`."""
 _FIELDS = {"daddr": "to", "saddr": "from"}
 _WORDS = {"-d": "to", "--destination": "to", "-s": "from", "--source": "from"}
 
@@ -37,8 +39,10 @@ def rules_in_nft(text: str) -> Rules | None:
         if (one.get("family"), one.get("table")) == OUR_TABLE and _has_timeout(one)
     }
     tables = [(one.get("family"), one.get("name")) for one in _of_kind("table", entries)]
+    chains = [one.get("name") for one in _of_kind("chain", entries)]
     return Rules(
         source="nft",
+        has_kube_proxy=KUBE_PROXY in chains or any(name == "kube-proxy" for _, name in tables),
         untracked_to=tuple(dict.fromkeys(untracked["to"])),
         untracked_from=tuple(dict.fromkeys(untracked["from"])),
         has_our_table=OUR_TABLE in tables,
@@ -108,6 +112,7 @@ def rules_in_iptables(text: str) -> Rules:
                 untracked[side].append(address)
     return Rules(
         source="iptables",
+        has_kube_proxy=f":{KUBE_PROXY} " in text,
         untracked_to=tuple(dict.fromkeys(untracked["to"])),
         untracked_from=tuple(dict.fromkeys(untracked["from"])),
         has_our_table=False,
@@ -122,5 +127,6 @@ def both(nft: Rules, iptables: Rules) -> Rules:
         untracked_to=tuple(dict.fromkeys((*nft.untracked_to, *iptables.untracked_to))),
         untracked_from=tuple(dict.fromkeys((*nft.untracked_from, *iptables.untracked_from))),
         has_our_table=nft.has_our_table,
+        has_kube_proxy=nft.has_kube_proxy or iptables.has_kube_proxy,
         alive=nft.alive,
     )
