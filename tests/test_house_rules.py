@@ -67,7 +67,9 @@ ROOMS: Mapping[str, Room] = {
     "node.resolv_conf": Room("errors"),
     "importing": Room("arguments config config_file errors", "msgspec yaml"),
     **dict.fromkeys(("fence", "privileges"), Room("capabilities errors")),
-    "lookup": Room("node.resolv_conf wire errors terminal", "dnslib"),
+    "lookup": Room("node.resolv_conf lookup.settings wire errors terminal", "dnslib"),
+    "lookup.settings": Room("node.resolv_conf"),
+    "doctor": Room("arguments config config_file lookup.settings node.resolv_conf wire errors", "msgspec"),
     # The supervisor and its parts, the pages and the command line.
     "observe.metrics": Room("observe.counters errors", "prometheus_client"),
     "observe.pages": Room("observe.metrics observe.counters errors", "prometheus_client starlette uvicorn"),
@@ -99,7 +101,7 @@ IMPURE = frozenset(("asyncio", "logging", "random", "select", "selectors", "sock
 
 DATA_PLANE = ("worker", "collecting", "snapshotting", "serving", "cache", "upstream", "wire")
 NEVER_IN_DATA_PLANE = frozenset(("dnslib", "prometheus_client", "pyroute2", "rich", "starlette", "uvicorn", "yaml"))
-ROOMS_NEVER_IN_DATA_PLANE = ("importing", "lookup", "node", "observe.metrics", "observe.pages")
+ROOMS_NEVER_IN_DATA_PLANE = ("doctor", "importing", "lookup", "node", "observe.metrics", "observe.pages")
 
 EMPTY_NAMES = frozenset(("base", "common", "helper", "helpers", "misc", "util", "utils"))
 EMPTY_CLASS_NAME = re.compile(r"Forwarder|Base([A-Z0-9].*)?|.*(Manager|Handler|Helper)")
