@@ -5,7 +5,7 @@ Pure: findings of facts. Always holds: without a configuration nothing is said.
 
 from collections.abc import Iterator
 
-from forwarder.config import Config, is_own_address
+from forwarder.config import Config, doors_of, is_own_address
 from forwarder.doctor.facts import Server
 from forwarder.doctor.findings import Finding, Severity, severity_of
 from forwarder.doctor.perspective import RESOLVED, STUB, Perspective, host_of, short, upstreams_of
@@ -102,9 +102,9 @@ def _about_addresses(place: Perspective, config: Config) -> Iterator[Finding]:
 def _about_circles(place: Perspective, config: Config) -> Iterator[Finding]:
     """Upstreams that are the daemon itself, by their address, over systemd-resolved, or as it found out."""
     behind_stub = resolv_conf.parsed(place.facts.texts.get(RESOLVED, "")).nameservers
-    resolved = [address for address in behind_stub if is_own_address(config.listen, address)]
+    resolved = [address for address in behind_stub if is_own_address(doors_of(config), address)]
     for zone, asked in upstreams_of(config, place.facts.texts).items():
-        own = [address for address in asked if is_own_address(config.listen, address)]
+        own = [address for address in asked if is_own_address(doors_of(config), address)]
         if own:
             yield Finding(
                 "upstream-is-self",

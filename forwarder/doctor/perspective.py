@@ -42,8 +42,8 @@ class Perspective:
     @cached_property
     def ours(self) -> list[Server]:
         """Those of them that are this daemon: by how they answer, or by the configuration."""
-        listen = self.facts.config.listen if self.facts.config is not None else None
-        return [one for one in self.nameservers if one.is_ours or (listen is not None and is_own_address(listen, one.address))]
+        own = self.facts.config.listen.addresses if self.facts.config is not None else ()
+        return [one for one in self.nameservers if one.is_ours or is_own_address(own, one.address)]
 
     @property
     def upstreams(self) -> list[Server]:
