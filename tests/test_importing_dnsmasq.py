@@ -86,6 +86,8 @@ def test_policies_and_filters() -> None:
     ("line", "words"),
     [
         ("local=/lan/", "lan is asked nowhere there"),
+        ("server=#", "names nobody"),
+        ("local=", "names nobody"),
         ("server=//192.0.2.1", "names without a dot"),
         ("server=/a/192.0.2.1@eth0", "source address"),
         ("server=dns.example", "no IP address"),
