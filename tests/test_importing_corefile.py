@@ -54,11 +54,7 @@ def test_what_is_left_out_of_a_block_is_said(body: str, words: str) -> None:
 
 def test_the_domain_of_the_cluster_is_not_guessed_among_several() -> None:
     """It is the one zone that is asked where in-addr.arpa is, if there is one."""
-    text = (
-        "in-addr.arpa {0} {{\n bind 127.0.0.1\n cache\n forward . 10.96.0.10\n}}\n. {{\n bind 127.0.0.1\n cache\n"
-        + UPSTREAM
-        + "}}\n"
-    )
+    text = "in-addr.arpa {0} {{\n bind ::1\n cache\n forward . 10.96.0.10\n}}\n. {{\n bind ::1\n forward . 192.0.2.53\n}}\n"
     assert draft(text.format("k8s.example"), values={}).config.cluster_domain == "k8s.example"
     assert draft(text.format("k8s.example other.example"), values={}).config.cluster_domain is None
     assert draft(text.format("ip6.arpa"), values={}).config.cluster_domain is None

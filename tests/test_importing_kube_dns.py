@@ -57,7 +57,7 @@ def test_stub_domains_that_cannot_be_asked(tmp_path: Path) -> None:
     assert list(zones(config_of(written))) == ["."]
     assert "wildcards are not available" in comments(written)
     assert "nobody is left to ask: the zone above is asked" in comments(written)
-    with pytest.raises(ConfigError, match="source: line 3: .*write tls_servername NAME"):
+    with pytest.raises(ConfigError, match=r"source: line 3: .*write tls_servername NAME"):
         yaml_of(tmp_path, text.replace("dns.b", "tls://10.1.2.3"), values={})
 
 
