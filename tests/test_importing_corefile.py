@@ -31,6 +31,36 @@ def test_several_zones_of_one_block() -> None:
     assert config.listen.addresses == ("127.0.0.1:53", "127.0.0.1:1053")
 
 
+def test_imports_around_blocks_are_named() -> None:
+    made = draft(f"import custom/*.server\n. {{\nbind ::1\n{UPSTREAM}}}\n")
+    assert ("import custom/*.server", for_plugin("import")) in sentences(made)
+
+
+@pytest.mark.parametrize(
+    ("body", "words"),
+    [
+        ("cache 60\n" + UPSTREAM, "a block has one cache"),
+        ("bind eth0 {\n except ::1\n}\n" + UPSTREAM, "name those that remain"),
+        ("prometheus somewhere:1\n" + UPSTREAM, "write observe.http"),
+        ("kubernetes *.a b\n" + UPSTREAM, "wildcards are not available"),
+        (UPSTREAM + UPSTREAM, "no name comes here"),
+    ],
+)
+def test_what_is_left_out_of_a_block_is_said(body: str, words: str) -> None:
+    made = block(body)
+    assert (zones(made.config)["."].upstreams, zones(made.config)["."].max_ttl) == (("192.0.2.53:53",), 30.0)
+    assert said(made, words)
+
+
+def test_the_domain_of_the_cluster_is_not_guessed_among_several() -> None:
+    """It is the one zone that is asked where in-addr.arpa is, if there is one."""
+    text = "in-addr.arpa {0} {{\n bind ::1\n cache\n forward . 10.96.0.10\n}}\n. {{\n bind ::1\n forward . 192.0.2.53\n}}\n"
+    assert draft(text.format("k8s.example"), values={}).config.cluster_domain == "k8s.example"
+    assert draft(text.format("k8s.example other.example"), values={}).config.cluster_domain is None
+    assert draft(text.format("ip6.arpa"), values={}).config.cluster_domain is None
+    assert draft(text.format("other.example cluster.local"), values={}).config.cluster_domain == "cluster.local"
+
+
 def test_several_forwards_make_several_zones() -> None:
     made = block("forward lab.example 192.0.2.1\nforward . 192.0.2.2 {\nexcept local.example\nforce_tcp\n}")
     assert {zone.zone: (zone.upstreams, zone.transport) for zone in made.config.zones} == {

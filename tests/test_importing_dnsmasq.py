@@ -70,6 +70,12 @@ def test_addresses_and_names() -> None:
     assert said == {}
 
 
+def test_a_zone_has_16_upstreams_at_most() -> None:
+    config, said = read("no-resolv\n" + "".join(f"server=192.0.2.{number}\n" for number in range(1, 18)))
+    assert len(config.zones[0].upstreams) == 16
+    assert said == {"server=192.0.2.1": 'a zone has 16 upstreams at most: "192.0.2.17:53" left out'}
+
+
 def test_listening_everywhere_is_what_dnsmasq_does_by_itself() -> None:
     assert read(ONE)[0].listen.addresses == ("0.0.0.0:53", "[::]:53")
 
@@ -86,6 +92,8 @@ def test_policies_and_filters() -> None:
     ("line", "words"),
     [
         ("local=/lan/", "lan is asked nowhere there"),
+        ("server=#", "names nobody"),
+        ("local=", "names nobody"),
         ("server=//192.0.2.1", "names without a dot"),
         ("server=/a/192.0.2.1@eth0", "source address"),
         ("server=dns.example", "no IP address"),

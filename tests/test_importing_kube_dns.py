@@ -45,6 +45,22 @@ def test_with_the_cluster(tmp_path: Path) -> None:
         assert zones(config)[zone].upstreams == ("10.96.0.10:53",)
 
 
+def test_the_domain_of_the_cluster_can_be_named(tmp_path: Path) -> None:
+    config = config_of(yaml_of(tmp_path, KUBE_DNS, values={"CLUSTER__DNS": "10.96.0.10", "DNS__DOMAIN": "k8s.example"}))
+    assert config.cluster_domain == "k8s.example"
+    assert zones(config)["k8s.example"].upstreams == ("10.96.0.10:53",)
+
+
+def test_stub_domains_that_cannot_be_asked(tmp_path: Path) -> None:
+    text = 'kind: ConfigMap\ndata:\n  stubDomains: \'{"*.a": ["10.1.2.3"], "b": ["dns.b"]}\'\n'
+    written = yaml_of(tmp_path, text, values={})
+    assert list(zones(config_of(written))) == ["."]
+    assert "wildcards are not available" in comments(written)
+    assert "nobody is left to ask: the zone above is asked" in comments(written)
+    with pytest.raises(ConfigError, match=r"source: line 3: .*write tls_servername NAME"):
+        yaml_of(tmp_path, text.replace("dns.b", "tls://10.1.2.3"), values={})
+
+
 def test_without_nameservers_those_of_the_node_are_asked(tmp_path: Path) -> None:
     text = 'kind: ConfigMap\ndata:\n  federations: \'{}\'\n  stubDomains: \'{"a": ["10.1.2.3", "dns.a"]}\'\n'
     written = yaml_of(tmp_path, text, values={})

@@ -20,7 +20,7 @@ def words(text: str) -> list[tuple[str, int, bool]]:
         ('"a # b" c', [("a # b", 1, True), ("c", 1, False)]),
         (r'"say \"no\" \n"', [(r'say "no" \n', 1, True)]),
         ('x"y z"', [('x"y', 1, True), ('z"', 1, False)]),
-        ('"two\nlines" here', [("two\nlines", 1, True), ("here", 2, True)]),
+        ('"three\n\nlines" here\nx', [("three\n\nlines", 1, True), ("here", 3, True), ("x", 4, True)]),
         ('""', [("", 1, True)]),
         ("a{ {b", [("a{", 1, True), ("{b", 1, False)]),
     ],

@@ -51,6 +51,12 @@ def test_limits_that_follow_from_the_cache_are_not_repeated() -> None:
     assert "max_ttl: 1h" in body(config)
 
 
+def test_the_stale_timer_of_the_cluster_is_not_repeated() -> None:
+    config = replace(SMALL, cluster_domain="a", zones=(replace(ZONE, zone="b.a", maximum_stale_timer=30.0), ZONE))
+    assert "maximum_stale_timer" not in body(config)
+    assert config_of(text_of(Draft(config, ()), "f")) == config
+
+
 def test_comments_stand_above_their_zone_and_common_ones_once_at_the_head() -> None:
     first, second = Place(3, 3, "errors"), Place(9, 12, "errors")
     notes = (

@@ -7,7 +7,7 @@ that names the line; nesting, words and imports are bounded.
 
 import re
 from collections import deque
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 
 from forwarder.config_file.nodes import shown
@@ -29,6 +29,10 @@ class Directive:
     place: Place
     options: tuple["Directive", ...] = ()
     """What stands in its braces."""
+
+
+Remark = Callable[[Directive, str], None]
+"""Says of a directive what becomes of it, where it is no setting of ours."""
 
 
 @dataclass(frozen=True, slots=True)

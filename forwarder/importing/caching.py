@@ -5,16 +5,12 @@ that is no limit of ours goes to `remark`.
 """
 
 import re
-from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 from forwarder.config import DAY, HOUR
 from forwarder.importing.addresses import seconds_of, zones_named
-from forwarder.importing.blocks import Directive
+from forwarder.importing.blocks import Directive, Remark
 from forwarder.importing.remarks import for_option
-
-Remark = Callable[[Directive, str], None]
-"""Says of a directive what becomes of it."""
 
 DEFAULT_TTL, DEFAULT_NEGATIVE_TTL = 3600.0, 1800.0
 DEFAULT_CAPACITY = 9984

@@ -5,7 +5,7 @@ Never asks a server and never opens a file. Always holds: each directive is in t
 
 import functools
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 from msgspec.structs import replace as changed
@@ -25,7 +25,7 @@ from forwarder.config_file.values import duration_text, value_for
 from forwarder.errors import ConfigError, Problem
 from forwarder.importing import remarks
 from forwarder.importing.addresses import NamelessError, ZoneKey, zone_key, zones_named
-from forwarder.importing.blocks import Corefile, Directive, ServerBlock
+from forwarder.importing.blocks import Corefile, Directive, Remark, ServerBlock
 from forwarder.importing.caching import Limits, limits_of
 from forwarder.importing.drafts import Draft, Notes, ZoneDraft, with_zones
 from forwarder.importing.forwarding import Route, route_of
@@ -45,8 +45,6 @@ UNCACHED = (
     "without `cache` nothing is kept there: here answers are kept as long as their TTL says, at most"
     f" {duration_text(CacheSettings().max_ttl)}, negative ones {duration_text(CacheSettings().max_negative_ttl)}"
 )
-
-Remark = Callable[[Directive, str], None]
 
 
 @dataclass(slots=True)

@@ -220,6 +220,8 @@ class _Translation:
             for domain in server.domains:
                 if not domain:
                     self._notes.add(place, REMARKS["domain-needed"])
+                elif domain == ROOT and server.upstream in {"", STANDARD}:
+                    self._notes.add(place, "names nobody to ask")
                 elif not server.upstream:
                     self._notes.add(place, f"{domain} {NOT_ASKED}")
                 else:
@@ -233,7 +235,6 @@ class _Translation:
         else:
             for place in self._resolv.values():
                 self._notes.add(place, "is not read there either: no-resolv stands in the file")
-        standard.pop(STANDARD, None)
         servers[ROOT] = standard
         drafts = (self._zone(domain, tuple(asked), tuple(standard), places.get(domain)) for domain, asked in servers.items())
         return tuple(draft for draft in drafts if draft is not None)

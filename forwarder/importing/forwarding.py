@@ -4,16 +4,12 @@ Always holds: an option or an upstream that has no place in a zone of ours goes 
 one that is asked in the clear.
 """
 
-from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 from forwarder.importing.addresses import NamelessError, Target, target_of, zones_named
-from forwarder.importing.blocks import Directive
+from forwarder.importing.blocks import Directive, Remark
 from forwarder.importing.remarks import for_option
 from forwarder.importing.sources import Place, quoted
-
-Remark = Callable[[Directive, str], None]
-"""Says of a directive what becomes of it."""
 
 IN_FILE_ORDER = (
     "the nameservers of the file are asked in its order, a later one after an earlier failed: CoreDNS draws lots,"

@@ -3,16 +3,13 @@
 Always holds: a line that pins nothing here goes to `remark`.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 from forwarder.config import Word
 from forwarder.config_file.values import value_for
 from forwarder.importing.addresses import is_address
-from forwarder.importing.blocks import Directive
-
-Remark = Callable[[Directive, str], None]
-"""Says of a directive what becomes of it."""
+from forwarder.importing.blocks import Directive, Remark
 
 DEFAULT_FILE = "/etc/hosts"
 """What the plugin reads when no file is named."""
