@@ -198,10 +198,7 @@ def image(network: Network, tmp_path_factory: pytest.TempPathFactory) -> Image:
     needs_program("ldconfig", package="libc-bin")
     needs_program("setcap", package="libcap2-bin")
     needs_program("nft", package="nftables")
-    place = tmp_path_factory.mktemp("roots")
-    for directory in (place, place.parent):
-        directory.chmod(0o755)  # the way of another user to its root
-    return Image(place, network.namespace("offline"))
+    return Image(tmp_path_factory.mktemp("roots"), network.namespace("offline"))
 
 
 @pytest.fixture(scope="module")

@@ -2,8 +2,8 @@
 
 Proved: what `tests.lab.kustomized` makes of the folders is valid, strictly, by the API's schemas of the oldest and the newest
 release of Kubernetes that the validator has; their paths, numbers and users agree with each other, with the configuration and
-with the Dockerfile. Not proved: that kustomize makes the same of the folders, and that a cluster runs it. How an unprivileged
-container binds port 53, what its image does, and what one pod is to the next: `tests/test_dockerfile.py`,
+with the Dockerfile. Not proved: that a newer kustomize makes the same of the folders, and that a cluster runs it. How an
+unprivileged container binds port 53, what its image does, and what one pod is to the next: `tests/test_dockerfile.py`,
 `tests/scenarios/test_takeover_of_containers.py`.
 """
 

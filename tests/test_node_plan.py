@@ -56,7 +56,7 @@ def test_what_no_service_has_is_not_intercepted(address: str) -> None:
 
 
 def test_iptables_intercepts_nothing() -> None:
-    with pytest.raises(ConfigError, match="node.intercept: iptables cannot end a takeover"):
+    with pytest.raises(ConfigError, match=r"node\.intercept: iptables cannot end a takeover"):
         planned("192.0.2.1:53", intercept=("10.43.0.100",), kind=Kind.IPTABLES)
 
 

@@ -1,6 +1,7 @@
 """The table: nft reads it, and what nft then lists is recognised."""
 
 import json
+from collections.abc import Mapping
 
 import pytest
 
@@ -74,7 +75,7 @@ def test_every_rule_has_a_name_of_its_own_in_its_chain() -> None:
     assert all("comment" in line for line in statements)
 
 
-def listing(*objects: dict[str, object]) -> dict[str, object]:
+def listing(*objects: Mapping[str, object]) -> dict[str, object]:
     return {"nftables": [{"metainfo": {"version": "1.0.6"}}, *objects]}
 
 

@@ -62,7 +62,7 @@ def places_in(saved: str, version: int) -> frozenset[tuple[str, str]]:
 
 
 def _program(version: int) -> str:
-    return "ip6tables" if version == 6 else "iptables"  # noqa: PLR2004 - IPv6
+    return "ip6tables" if version == 6 else "iptables"  # noqa: PLR2004 - it is 4 or 6
 
 
 def _chain(table: str, name: str, policy: str, rules: list[Rule], version: int) -> Chain:

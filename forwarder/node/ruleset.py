@@ -196,7 +196,7 @@ def _source_rules(plan: Plan) -> list[str]:
 
 
 def _ip(version: int) -> str:
-    return "ip6" if version == 6 else "ip"  # noqa: PLR2004 - IPv6
+    return "ip6" if version == 6 else "ip"  # noqa: PLR2004 - it is 4 or 6
 
 
 def _pairs(endpoints: tuple[Endpoint, ...]) -> str:

@@ -129,7 +129,7 @@ def _rules(plan: Plan, rules: Rules) -> list[Piece]:
 
 
 def _iptables(plan: Plan, version: int, rules: Rules) -> Piece:
-    name = f"rules, {'ip6tables' if version == 6 else 'iptables'}"  # noqa: PLR2004 - IPv6
+    name = f"rules, {'ip6tables' if version == 6 else 'iptables'}"  # noqa: PLR2004 - it is 4 or 6
     found = rules.iptables.get(version)
     if found is not None and iptables.is_complete(plan, version, found):
         return Piece(name, State.PRESENT, "", is_well=True)

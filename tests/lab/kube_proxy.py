@@ -129,12 +129,10 @@ def _iptables(family: Family) -> str:
     )
 
 
-def _nftables(family: Family) -> str:
-    ip = "ip" if family.version == 4 else "ip6"
-    kind = f"ipv{family.version}_addr"
+def _service_chains(family: Family, ip: str) -> str:
+    """For each port one that chooses among the servers, of which there is one, and one that translates."""
     to = f"[{family.server}]" if family.version == 6 else family.server
-    elements = [f"{family.service} . {protocol} . {port} : goto service-{name}" for protocol, name, port in PORTS]
-    chains = [
+    return "".join(
         f"""
     chain service-{name} {{
         {ip} daddr {family.service} {protocol} dport {port} {ip} saddr != {family.pods} jump mark-for-masquerade
@@ -145,7 +143,13 @@ def _nftables(family: Family) -> str:
         meta l4proto {protocol} dnat to {to}:{port}
     }}"""
         for protocol, name, port in PORTS
-    ]
+    )
+
+
+def _nftables(family: Family) -> str:
+    ip = "ip" if family.version == 4 else "ip6"
+    kind = f"ipv{family.version}_addr"
+    elements = [f"{family.service} . {protocol} . {port} : goto service-{name}" for protocol, name, port in PORTS]
     key = f"{kind} . inet_proto . inet_service : verdict"
     to_service = f"{ip} daddr . meta l4proto . th dport vmap"
     return f"""
@@ -180,6 +184,6 @@ table {ip} kube-proxy {{
         meta mark and 0x4000 == 0 return
         meta mark set mark xor 0x4000
         masquerade fully-random
-    }}{"".join(chains)}
+    }}{_service_chains(family, ip)}
 }}
 """

@@ -1,7 +1,7 @@
 """What `kubectl apply -k` sends for a folder: the part of kustomize that our folders use, and not a word more.
 
-Always holds: a key that is not read here is refused, so that nothing is passed over. It is a reading of kustomize's
-documentation; kustomize itself is not on PyPI, and what it makes of these folders is not proved by it.
+Always holds: a key that is not read here is refused, so that nothing is passed over. kustomize itself is not on PyPI: that it
+makes the same of our folders was compared by hand (kubectl 1.32.4, kustomize 5.5.0), and is not proved in each run.
 """
 
 from pathlib import Path

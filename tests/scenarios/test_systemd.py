@@ -30,18 +30,9 @@ cache: {snapshot: /var/lib/forwarder/cache}
 """
 WATCHDOG = "[Service]\nWatchdogSec=2s\n"
 """The unit's own would only make the test longer."""
-NODE = """[Service]
-ExecStart=
-ExecStart=/usr/bin/env ip link add forwarder0 type bridge
-ExecStart=/usr/bin/env ip address add 169.254.20.11/32 dev forwarder0
-ExecStart=/usr/bin/env nft add table inet forwarder
-ExecStart=/usr/bin/env iptables -w -t raw -A OUTPUT -s 169.254.20.11 -j CT --notrack
-ExecStop=
-ExecStop=/usr/bin/env nft delete table inet forwarder
-ExecStop=/usr/bin/env iptables -w -t raw -F OUTPUT
-ExecStop=/usr/bin/env ip link del forwarder0
+NODE = """
+node: {intercept: [10.43.0.100], rules: %s}
 """
-"""What it takes to prepare a node, done with the tools that operators use."""
 SUCCESSION = """#!/opt/forwarder/bin/python
 import os, sys, time
 sys.path.insert(0, "/opt/forwarder/project")
@@ -320,15 +311,21 @@ def test_wrong_configuration_that_is_mended_is_served(network: Namespace, host: 
 def test_restrictions_of_the_node_unit_let_it_prepare_a_node(network: Namespace, installed: Booted) -> None:
     needs_program("nft", package="nftables")
     needs_program("iptables")
-    installed.write(f"{UNITS}/{NODE_SERVICE}.d/tools.conf", NODE)
-    installed.systemctl("daemon-reload")
+    installed.write(CONFIG_PATH, CONFIG + NODE % "nft")
     installed.systemctl("start", NODE_SERVICE)
     assert installed.show(NODE_SERVICE, "SubState") == "exited"
-    assert "169.254.20.11/32" in network.run("ip", "address", "show", "forwarder0").stdout
-    assert "table inet forwarder" in network.run("nft", "list", "tables").stdout
+    assert "10.43.0.100/32" in network.run("ip", "address", "show", "forwarder0").stdout
+    uid = installed.run("id", "-u", "forwarder").stdout.strip()
+    assert f"meta skuid {uid} ip daddr 10.43.0.100" in network.run("nft", "-n", "list", "table", "inet", "forwarder").stdout
+    installed.write(CONFIG_PATH, CONFIG + NODE.replace("10.43.0.100", "") % "iptables")
+    installed.systemctl("reload", NODE_SERVICE)
+    assert "-d 169.254.20.10/32 -p udp -m udp --dport 53" in network.run("iptables-save", "-t", "raw").stdout
+    assert "table inet forwarder" not in network.run("nft", "list", "tables").stdout
     installed.systemctl("stop", NODE_SERVICE)
     assert installed.show(NODE_SERVICE, "Result") == "success"
+    assert "FORWARDER" not in network.run("iptables-save").stdout
     assert network.run("ip", "link", "show", "forwarder0").returncode != 0
+    installed.write(CONFIG_PATH, CONFIG)
 
 
 def test_main_process_hands_its_place_to_another(installed: Booted) -> None:
