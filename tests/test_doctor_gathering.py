@@ -46,6 +46,8 @@ def facts() -> Iterator[Facts]:
         port, _ = network.link(node, [], other, [])
         node.add_port("br0", port)
         node.feed(CLASHING, nft, "-f", "-")
+        rule = ("PREROUTING", "-d", "192.0.2.77/32", "-p", "udp", "--dport", "53", "-j", "NOTRACK")
+        node.feed("", needs_program("iptables"), "-t", "raw", "-A", *rule)
         node.write_resolv_conf(f"nameserver {SERVER}\n")
         with other.inside():
             server = ScriptedUpstream(SERVER, 53)
@@ -84,6 +86,8 @@ def test_sockets_clock_and_rules(facts: Facts) -> None:
     assert all("(" in one.process for one in facts.holders or ())
     assert facts.clock is not None
     assert facts.rules is not None
+    assert facts.rules.source == "nft, iptables", "nft cannot read what iptables made"
+    assert facts.rules.untracked_to == ("192.0.2.77",)
     assert facts.unknown == {}
 
 

@@ -12,13 +12,16 @@ TABLE = """
 table inet forwarder {
     set ours { type ipv4_addr; elements = { 169.254.20.10 } }
     set alive { type ipv4_addr; flags dynamic,timeout; timeout 3m; elements = { 10.43.0.10 } }
-    set dead { type ipv4_addr; flags timeout; }
+    set alive6 { type ipv6_addr; flags timeout; }
+    set streams4 { type ipv4_addr . inet_service; flags timeout; elements = { 192.0.2.3 . 53 timeout 1h } }
     chain either {
         type filter hook prerouting priority raw;
         ip daddr @ours udp dport 53 notrack
         ip saddr @ours udp sport 53 notrack
         ip daddr { 192.0.2.1, 192.0.2.2 } tcp dport 53 counter notrack
         ip6 daddr fd00::10 udp dport 53 notrack
+        ip daddr . udp dport { 192.0.2.4 . 53, 192.0.2.5 . 53 } notrack
+        udp sport . ip saddr { 53 . 192.0.2.4 } notrack
         ip daddr @alive udp dport 53 notrack
         ip daddr 192.0.2.0/24 notrack
         ip daddr 192.0.2.9 accept
@@ -36,10 +39,10 @@ def test_what_nft_lists() -> None:
         found = rules_in_nft(node.feed("", nft, "--json", "list", "ruleset"))
         empty = rules_in_nft(network.namespace("other").feed("", nft, "--json", "list", "ruleset"))
     assert found is not None
-    assert found.untracked_to == ("169.254.20.10", "192.0.2.1", "192.0.2.2", "fd00::10", "10.43.0.10")
-    assert found.untracked_from == ("169.254.20.10",)
+    assert found.untracked_to == ("169.254.20.10", "192.0.2.1", "192.0.2.2", "fd00::10", "192.0.2.4", "192.0.2.5", "10.43.0.10")
+    assert found.untracked_from == ("169.254.20.10", "192.0.2.4")
     assert found.has_our_table
-    assert found.alive == {"alive": ("10.43.0.10",), "dead": ()}
+    assert found.alive == {"alive": ("10.43.0.10",), "alive6": ()}
     assert empty is not None
     assert (empty.untracked_to, empty.untracked_from, empty.has_our_table, empty.alive) == ((), (), False, {})
 

@@ -4,7 +4,7 @@ import json
 
 from forwarder.doctor.judging import judged
 from forwarder.doctor.telling import as_json, as_text
-from tests.lab.facts import bare, node, ours, server, silent, upstream
+from tests.lab.facts import bare, node, ours, reply, server, silent, upstream
 
 SICK = bare(silent(), unknown={"the firewall's rules": "not permitted: run it as root"})
 
@@ -25,6 +25,11 @@ def test_nothing_is_told_of_a_node_that_is_well() -> None:
         "the daemon asks 192.0.2.53 [1.0 ms]\n\n"
         "Nothing is wrong that can be seen from here (0 problems, 0 notices)."
     )
+
+
+def test_a_sentence_ends_once() -> None:
+    facts = bare(server(plain=(reply("SOA .", rcode=2), reply())))
+    assert "says SERVFAIL to SOA .\n" in as_text(facts, judged(facts))
 
 
 def test_json_has_it_all() -> None:

@@ -19,6 +19,8 @@ RACE_FACTOR, RACE_OFFSET = 3, 5
 NEARLY_ALL, HARDLY_ANY = 0.9, 0.5
 SLOW = 0.5
 """Seconds of the slowest of a hundred answers, from where it is worth a word."""
+WAITS = "who asks it waits 5 s for nothing, and again, for each name of the search path"
+NEXT_IS_ASKED = "the daemon asks the next upstream of the zone, if there is one"
 _RCODES = {0: "NOERROR", 1: "FORMERR", 2: "SERVFAIL", 3: "NXDOMAIN", 4: "NOTIMP", 5: "REFUSED", 16: "BADVERS"}
 
 
@@ -56,13 +58,13 @@ def _why(replies: tuple[Reply, ...]) -> str:
 
 def _silent(place: Perspective, server: Server) -> Finding:
     count = len(server.replies) + sum(2 * pairs.sent for pairs in (server.together, server.apart) if pairs is not None)
+    why = _why(server.replies)
+    means = "glibc goes on to the next where nobody listens, musl waits 5 s all the same" if why else WAITS
     return Finding(
         "server-silent",
         place.weakness_of(server),
-        f"{_name(server)} answered none of {count} queries{_why(server.replies)}",
-        "glibc goes on to the next where nobody listens, and musl waits 5 s all the same"
-        if _why(server.replies)
-        else "who asks it waits 5 s for nothing, and again, for each name of the search path",
+        f"{_name(server)} answered none of {count} queries{why}",
+        NEXT_IS_ASKED if server.roles == ("upstream",) else means,
         "see whether it runs and whether a firewall lets port 53 pass both ways; take it out where it is named",
     )
 
@@ -74,7 +76,7 @@ def _about_stream(place: Perspective, server: Server) -> Iterator[Finding]:
             "server-silent",
             place.weakness_of(server),
             f"{_name(server)} did not answer over {server.transport.upper()}{_why((server.tcp,))}",
-            "the daemon asks it that way; it asks the next upstream of the zone, if there is one",
+            NEXT_IS_ASKED,
             "see whether it listens there and whether a firewall lets the port pass; or take it out of the zone",
         )
 

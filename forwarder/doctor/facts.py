@@ -203,7 +203,7 @@ class Rules(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     has_kube_proxy: bool = False
     """kube-proxy's chains are there: it makes the services, whatever network plug-in there is."""
     alive: dict[str, tuple[str, ...]]
-    """Set of our table with a timeout -> the addresses in it at this moment."""
+    """Set of living addresses in our table -> the addresses in it at this moment."""
 
 
 class Interface(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

@@ -13,6 +13,8 @@ from typing import Any
 from forwarder.doctor.facts import Rules
 
 OUR_TABLE = ("inet", "forwarder")
+ALIVE = "alive"
+"""What the sets of intercepted addresses that are answered here are called, one for each family."""
 ANY = "*"
 """A rule that names no address."""
 KUBE_PROXY = "KUBE-SERVICES"
@@ -36,7 +38,7 @@ def rules_in_nft(text: str) -> Rules | None:
     alive = {
         str(one.get("name")): sets[_key(one)]
         for one in _of_kind("set", entries)
-        if (one.get("family"), one.get("table")) == OUR_TABLE and _has_timeout(one)
+        if (one.get("family"), one.get("table")) == OUR_TABLE and str(one.get("name")).startswith(ALIVE)
     }
     tables = [(one.get("family"), one.get("name")) for one in _of_kind("table", entries)]
     chains = [one.get("name") for one in _of_kind("chain", entries)]
@@ -58,22 +60,23 @@ def _key(one: dict[str, Any]) -> tuple[str, ...]:
     return tuple(str(one.get(part)) for part in ("family", "table", "name"))
 
 
-def _has_timeout(one: dict[str, Any]) -> bool:
-    flags = one.get("flags")
-    return "timeout" in flags if isinstance(flags, list | str) else False
+def _elements(value: object, place: int = 0) -> Iterator[str]:
+    """The addresses in a right-hand side, an element or a list of them; a prefix only where it is one address.
 
-
-def _elements(value: object) -> Iterator[str]:
-    """The addresses in a right-hand side, an element or a list of them; a prefix only where it is one address."""
+    `place`: which part of a concatenation.
+    """
     if isinstance(value, str):
         yield value
     elif isinstance(value, list):
         for one in value:
-            yield from _elements(one)
+            yield from _elements(one, place)
     elif isinstance(value, dict):
-        for inner in ("set", "elem", "val", "concat"):
+        for inner in ("set", "elem", "val"):
             if inner in value:
-                yield from _elements(value[inner])
+                yield from _elements(value[inner], place)
+        parts = value.get("concat")
+        if isinstance(parts, list):
+            yield from _elements(parts[place : place + 1])
         prefix = value.get("prefix")
         if isinstance(prefix, dict) and prefix.get("len") in {32, 128}:
             yield from _elements(prefix.get("addr"))
@@ -87,15 +90,22 @@ def _untracked_by(rule: dict[str, Any], sets: dict[tuple[str, ...], tuple[str, .
         return {}
     found: dict[str, list[str]] = {}
     for match in (part["match"] for part in parts if isinstance(part.get("match"), dict)):
-        left = match.get("left")
-        payload = left.get("payload") if isinstance(left, dict) else None
-        side = _FIELDS.get(str(payload.get("field"))) if isinstance(payload, dict) else None
-        if side is not None:
+        for place, side in _sides(match.get("left")):
             right = match.get("right")
             named = isinstance(right, str) and right.startswith("@")
-            known = sets.get(_key(rule | {"name": str(right)[1:]}), ()) if named else tuple(_elements(right))
+            known = sets.get(_key(rule | {"name": str(right)[1:]}), ()) if named else tuple(_elements(right, place))
             found.setdefault(side, []).extend(known)
     return found or {"to": [ANY], "from": [ANY]}
+
+
+def _sides(left: object) -> Iterator[tuple[int, str]]:
+    """Which parts of a left-hand side are addresses: `ip daddr`, or the first of `ip daddr . udp dport`."""
+    parts = left.get("concat", [left]) if isinstance(left, dict) else []
+    for place, part in enumerate(parts if isinstance(parts, list) else []):
+        payload = part.get("payload") if isinstance(part, dict) else None
+        side = _FIELDS.get(str(payload.get("field"))) if isinstance(payload, dict) else None
+        if side is not None:
+            yield place, side
 
 
 def rules_in_iptables(text: str) -> Rules:

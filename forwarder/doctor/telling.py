@@ -46,7 +46,9 @@ def _pace(replies: Sequence[Reply]) -> str:
 
 
 def _block(one: Finding) -> str:
-    return f"{one.severity.upper()}  {one.identifier}\n  {one.seen}.\n  {_capital(one.means)}.\n  Mend: {one.mend}."
+    sentences = (one.seen, _capital(one.means), f"Mend: {one.mend}")
+    lines = (text if text.endswith(".") else f"{text}." for text in sentences)
+    return "\n  ".join((f"{one.severity.upper()}  {one.identifier}", *lines))
 
 
 def _capital(text: str) -> str:
