@@ -11,6 +11,9 @@ SHELL := /bin/bash
 VENV := .venv
 BIN := $(VENV)/bin
 CONFIG ?= config/quickstart.yaml
+ENGINE ?= docker
+VERSION := $(shell sed -n 's/^version = "\(.*\)"/\1/p' pyproject.toml)
+IMAGE ?= forwarder:$(VERSION)
 TESTS ?= tests
 IS_RECENT := import sys; sys.exit(sys.version_info < (3, 11))
 
@@ -24,7 +27,7 @@ export PIP_NO_INPUT := 1
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 export PIP_ROOT_USER_ACTION := ignore
 
-.PHONY: help run test scenarios check format bench clean
+.PHONY: help run test scenarios check format bench image clean
 
 help: ## list the targets
 	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  make \1\t\2/p' Makefile | expand -t 20
@@ -50,6 +53,10 @@ format: $(VENV)/.for-check ## let ruff lay out the code and mend what it can
 
 bench: $(VENV)/.for-run ## measure against unbound, dnsmasq and the limit; writes benchmarks/RESULTS.md
 	@exec $(BIN)/python -m benchmarks
+
+image: ## build the container image (IMAGE=registry.example/forwarder:0.1.0 names it, ENGINE=podman builds it)
+	$(ENGINE) build --tag $(IMAGE) --build-arg VERSION=$(VERSION) \
+	    --build-arg REVISION=$$(git rev-parse HEAD 2>/dev/null || echo unknown) .
 
 clean: ## remove .venv and everything else the targets made
 	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis build dist

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from typing import NoReturn
 
 from forwarder import config_file, supervisor, terminal, usage, watching
-from forwarder.arguments import WRONG, Parser, is_help, shown, status_of
+from forwarder.arguments import WELL, WRONG, Parser, is_help, shown, status_of
 from forwarder.config import Config
 from forwarder.control import asking, protocol
 from forwarder.errors import ConfigError, Problem
@@ -24,6 +24,8 @@ PROGRAMS = {"node": "forwarder.node", "doctor": "forwarder.doctor", "import-core
 """Command -> the module that reads the rest of the line."""
 RESOLV_CONF = "/etc/resolv.conf"
 """Whose nameservers are asked when the command line names neither a configuration nor an upstream."""
+STAYING = "import signal; signal.sigwait({signal.SIGTERM, signal.SIGINT})"
+"""What a replaced instance is that must not end by itself."""
 
 
 class Arguments(argparse.Namespace):
@@ -121,7 +123,17 @@ def _obeyed(arguments: Arguments) -> int:
 
 def _run(arguments: Arguments) -> int:
     read = functools.partial(_read, arguments)
-    return supervisor.run(read(), Source(read, arguments.config), takeover=arguments.takeover)
+    status = supervisor.run(read(), Source(read, arguments.config), takeover=arguments.takeover)
+    if status != supervisor.HANDED_OVER:
+        return status
+    if os.getpid() == 1:
+        _stay()
+    return WELL
+
+
+def _stay() -> NoReturn:
+    """What takes our place waits to be told to end: a container that ends by itself is started again and takes over in turn."""
+    _become_python("-I", "-S", "-c", STAYING)
 
 
 def _read(arguments: Arguments) -> Config:
@@ -157,8 +169,12 @@ def _lookup(arguments: Arguments) -> NoReturn:
 
 def _become(module: str, words: list[str]) -> NoReturn:
     """A program of its own takes our place: the daemon need not carry what it is made of."""
+    _become_python("-m", module, *words)
+
+
+def _become_python(*words: str) -> NoReturn:
     sys.stdout.flush()
-    os.execv(sys.executable, [sys.executable, "-m", module, *words])  # noqa: S606 - no shell is wanted
+    os.execv(sys.executable, [sys.executable, *words])  # noqa: S606 - no shell is wanted
 
 
 def _flush(arguments: Arguments) -> int:

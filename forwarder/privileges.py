@@ -52,8 +52,13 @@ def user_for(setting: str | None) -> User | None:
 
 
 def become(user: User | None) -> None:
-    """Be this user, with what binding takes. Raises ConfigError, PrivilegeError."""
+    """Be this user, with what binding takes. Raises ConfigError, PrivilegeError.
+
+    Without one, what is permitted takes effect: a container's program has its capabilities from its file, as permitted ones.
+    """
     if user is None:
+        with _explained():
+            capabilities.keep_only(capabilities.permitted())
         return
     with _explained(), capabilities.kept_by_another_user():
         try:

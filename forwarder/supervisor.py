@@ -35,6 +35,9 @@ STOP_SECONDS = 2.95
 """From SIGTERM to the end of the last write to a disk."""
 PAGES_WAIT_SECONDS = 1.0
 """The pages start when the first workers serve, but no later than this: /health must tell when none does."""
+ENDS = (signal.SIGTERM, signal.SIGINT)
+HANDED_OVER = -1
+"""In the place of an exit status: a successor serves. `ENDS` are blocked then, so that none is lost until somebody waits."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,7 +54,7 @@ class Start:
 def run(
     config: settings.Config, source: Source, *, takeover: bool = False, program: Sequence[str] = workers.WORKER_PROGRAM
 ) -> int:
-    """Serve until a signal ends it; the exit status.
+    """Serve until a signal ends it, or a successor does; the exit status, or HANDED_OVER.
 
     Before anything runs it raises ConfigError, ListenError, PrivilegeError, and ControlError where it is to take over in vain.
     """
@@ -78,6 +81,7 @@ class Supervisor:
         self._ending = asyncio.Event()
         self._has_served = False
         self._is_handed_over = False
+        self._is_told_to_end = False
         self._status = 0
         self._successor: socket.socket | None = None
         """Open until the process ends: that is how a successor knows that it has."""
@@ -93,9 +97,9 @@ class Supervisor:
         self._generations = Succession(start.source, around, first)
 
     async def serve(self) -> int:
-        """Run until a signal comes or no worker can be had; the exit status."""
+        """Run until a signal comes or no worker can be had; what `run` gives."""
         loop = asyncio.get_running_loop()
-        for number in (signal.SIGTERM, signal.SIGINT):
+        for number in ENDS:
             loop.add_signal_handler(number, self._end)
         loop.add_signal_handler(signal.SIGHUP, lambda: self._beside.start("the reload", self._reload_and_say()))
         for line in self._complaints():
@@ -120,7 +124,10 @@ class Supervisor:
             await self._beside.ended()
         finally:
             self._generations.kill()
-        return self._status
+        if not self._is_handed_over or self._is_told_to_end:
+            return self._status
+        signal.pthread_sigmask(signal.SIG_BLOCK, ENDS)
+        return HANDED_OVER
 
     # What the pages show.
 
@@ -209,6 +216,7 @@ class Supervisor:
 
     def _end(self) -> None:
         """A signal: drain. A second one: no patience left."""
+        self._is_told_to_end = True
         if self._ending.is_set():
             self._generations.kill()
             self._beside.cancel()

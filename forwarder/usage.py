@@ -40,7 +40,8 @@ Serve until SIGTERM or Ctrl-C; what is in progress is answered then.
                  file; repeatable (over TLS, as the zone says: 192.0.2.1@NAME);
                  in place of the upstreams of the zone `.`
   --takeover     take over from the instance that runs: no query is lost, its
-                 answers are kept, and it leaves
+                 answers are kept, and it leaves (process 1 of a container
+                 stays, idle, until SIGTERM: it would be started again)
 
 SIGHUP, or a change of F, has it read F again. SIGTERM ends it within 3 s.
 Try:  dig @127.0.0.1 -p 5300 example.com

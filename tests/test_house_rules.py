@@ -17,9 +17,17 @@ from pathlib import Path
 
 import pytest
 
+from tests.lab.imports import (
+    PACKAGE,
+    imported,
+    imports_among,
+    is_below,
+    module_for,
+    ours_imported,
+    packages_around,
+    packages_imported,
+)
 from tests.lab.project import ROOT, project_files, sources
-
-PACKAGE = "forwarder"
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,8 +65,11 @@ ROOMS: Mapping[str, Room] = {
     "node": Room("node.links arguments config config_file errors terminal"),
     "node.links": Room("node errors", "pyroute2"),
     "node.resolv_conf": Room("errors"),
+    "importing": Room("arguments config config_file errors", "msgspec yaml"),
     **dict.fromkeys(("fence", "privileges"), Room("capabilities errors")),
-    "lookup": Room("node.resolv_conf wire errors terminal", "dnslib"),
+    "lookup": Room("node.resolv_conf lookup.settings wire errors terminal", "dnslib"),
+    "lookup.settings": Room("node.resolv_conf"),
+    "doctor": Room("arguments config config_file lookup.settings node.resolv_conf wire errors", "msgspec"),
     # The supervisor and its parts, the pages and the command line.
     "observe.metrics": Room("observe.counters errors", "prometheus_client"),
     "observe.pages": Room("observe.metrics observe.counters errors", "prometheus_client starlette uvicorn"),
@@ -90,7 +101,7 @@ IMPURE = frozenset(("asyncio", "logging", "random", "select", "selectors", "sock
 
 DATA_PLANE = ("worker", "collecting", "snapshotting", "serving", "cache", "upstream", "wire")
 NEVER_IN_DATA_PLANE = frozenset(("dnslib", "prometheus_client", "pyroute2", "rich", "starlette", "uvicorn", "yaml"))
-ROOMS_NEVER_IN_DATA_PLANE = ("lookup", "node", "observe.metrics", "observe.pages")
+ROOMS_NEVER_IN_DATA_PLANE = ("doctor", "importing", "lookup", "node", "observe.metrics", "observe.pages")
 
 EMPTY_NAMES = frozenset(("base", "common", "helper", "helpers", "misc", "util", "utils"))
 EMPTY_CLASS_NAME = re.compile(r"Forwarder|Base([A-Z0-9].*)?|.*(Manager|Handler|Helper)")
@@ -100,64 +111,10 @@ MAX_PARAMETERS = 6
 IMPORT_NAMES = {"prometheus-client": "prometheus_client", "PyYAML": "yaml"}
 """Distribution -> what one imports, where the two differ."""
 
-# ----------------------------------------------------------------------------------------------- reading the project
-
-
-def module_for(path: str) -> str:
-    """`forwarder/wire/message.py` -> `wire.message`; the package itself is called `forwarder`."""
-    parts = path.removesuffix(".py").split("/")[1:]
-    return ".".join(parts[:-1] if parts[-1] == "__init__" else parts) or PACKAGE
-
 
 def room_for(module: str) -> str | None:
     """The room with the longest name that is the module's own or above it."""
     return next((name for name in (module, *packages_around(module)) if name in ROOMS), None)
-
-
-def packages_around(module: str) -> list[str]:
-    """`a.b.c` -> `a.b`, `a`: the packages Python loads first."""
-    parts = module.split(".")
-    return [".".join(parts[:end]) for end in range(len(parts) - 1, 0, -1)]
-
-
-def is_below(module: str, tops: tuple[str, ...]) -> bool:
-    return any(module == top or module.startswith(f"{top}.") for top in tops)
-
-
-def imported(source: str) -> Iterator[str]:
-    """Every name a source imports, in full: `from a import b` is `a.b`, a relative import starts with a dot."""
-    for node in ast.walk(ast.parse(source)):
-        if isinstance(node, ast.Import):
-            yield from (alias.name for alias in node.names)
-        elif isinstance(node, ast.ImportFrom):
-            yield from (f"{'.' * node.level}{node.module or ''}.{alias.name}" for alias in node.names)
-
-
-def ours_imported(source: str) -> Iterator[str]:
-    """What a source imports of ours, without the leading `forwarder.`; facts about the package (`__version__`) left out."""
-    for name in imported(source):
-        top, _, rest = name.partition(".")
-        if top == PACKAGE and not (rest.startswith("__") and rest != "__main__"):
-            yield rest or PACKAGE
-
-
-def packages_imported(source: str) -> set[str]:
-    """The packages a source imports that are neither ours nor Python's."""
-    tops = {name.partition(".")[0] for name in imported(source) if not name.startswith(".")}
-    return tops - sys.stdlib_module_names - {PACKAGE}
-
-
-def imports_among(modules: Mapping[str, str]) -> dict[str, set[str]]:
-    """Module -> modules of ours it imports, for a mapping of path -> source."""
-    names = {module_for(path) for path in modules}
-
-    def resolved(name: str) -> str | None:
-        return next((module for module in (name, *packages_around(name)) if module in names), None)
-
-    return {
-        module_for(path): {found for name in ours_imported(source) if (found := resolved(name))}
-        for path, source in modules.items()
-    }
 
 
 # --------------------------------------------------------------------------------- rules over one file: path, source

@@ -120,6 +120,25 @@ print(json.dumps(shown()))
         assert (sets["CapPrm"], sets["CapEff"]) == (NET_BIND_SERVICE, NET_BIND_SERVICE)
         assert (sets["CapInh"], sets["CapAmb"]) == (0, 0)
 
+    def test_what_is_permitted_takes_effect(self) -> None:
+        """A program whose file has the capability as a permitted one, as in the container image, is started like this."""
+        needs_root()
+        program = f"""{SHOW}
+from forwarder import capabilities
+with capabilities.kept_by_another_user():
+    os.setresuid(65534, 65534, 65534)
+before = shown()
+privileges.become(None)
+binding = shown()
+privileges.settle()
+print(json.dumps([before, binding, shown()]))
+"""
+        (_, _, before), (_, _, binding), (uids, _, after) = json.loads(printed(program))
+        assert (uids, before["CapEff"]) == (["65534"] * 4, 0)
+        assert before["CapPrm"] & NET_BIND_SERVICE
+        assert binding["CapEff"] == before["CapPrm"]
+        assert (after["CapPrm"], after["CapEff"]) == (NET_BIND_SERVICE, NET_BIND_SERVICE)
+
     def test_root_that_may_not_change_says_so(self) -> None:
         needs_root()
         before = ("setpriv", "--bounding-set=-setuid,-setgid")

@@ -24,13 +24,13 @@ import pytest
 
 from tests.lab.caching_unbound import CachingUnbound
 from tests.lab.cluster_dns import RESOLV_CONF, addresses_of
-from tests.lab.conntrack import entries_for, leave_untracked, needs_conntrack, play_race, races_lost, translate_service
+from tests.lab.conntrack import entries_for, leave_untracked, needs_conntrack, races_lost
 from tests.lab.daemon import Daemon
 from tests.lab.fast_upstream import FastUpstream
 from tests.lab.libcs import Lookup, ResolvingProcess, compiled_for_glibc, compiled_for_musl, lookups
 from tests.lab.namespaces import Namespace, Network
 from tests.lab.needs import needs_musl, needs_namespaces, needs_program
-from tests.lab.overlay import PODS, join_nodes, join_pods
+from tests.lab.sites import two_nodes
 from tests.lab.steady import percentile
 
 SERVICE, CLUSTER_DNS = "10.43.0.100", "10.42.1.16"
@@ -78,15 +78,10 @@ def k3s(tmp_path_factory: pytest.TempPathFactory) -> Iterator[K3s]:
     directory = tmp_path_factory.mktemp("clients")
     programs = {"glibc": compiled_for_glibc(directory), "musl": compiled_for_musl(directory)}
     with Network() as network:
-        node, other = (network.namespace(role) for role in ("node", "other"))
-        join_nodes(network, node, other)
-        pods = {server: network.namespace(f"pod{number}") for number, server in enumerate((SERVICE, DAEMON, UNBOUND))}
-        join_pods(network, node, 0, {f"10.42.0.{10 + number}": pod for number, pod in enumerate(pods.values())})
+        node, other, built = two_nodes(network, SERVICE, CLUSTER_DNS, ("pod0", "pod1", "pod2"))
+        pods = dict(zip((SERVICE, DAEMON, UNBOUND), built, strict=True))
         for server, pod in pods.items():
             pod.write_resolv_conf(f"nameserver {server}\n{RESOLV_CONF}")
-        other.add_address(f"{CLUSTER_DNS}/32")
-        translate_service(node, SERVICE, CLUSTER_DNS, pods=PODS)
-        play_race(node)
         for address in (DAEMON, UNBOUND):
             node.add_address(f"{address}/32")
         leave_untracked(node, DAEMON, UNBOUND)

@@ -32,8 +32,9 @@ from tests.lab.namespaces import Namespace, Network
 from tests.lab.needs import needs_namespaces, needs_program
 from tests.lab.old_glibc import OldGlibc, Told
 from tests.lab.scripted import ScriptedUpstream
+from tests.lab.sites import pods_of_a_node
 
-SERVER, LISTEN, NODE, POD, DIRECT = "10.42.0.16", "169.254.20.10", "10.42.0.1", "10.42.2.87", "10.42.3.87"
+SERVER, LISTEN, NODE, DIRECT = "10.42.0.16", "169.254.20.10", "10.42.0.1", "10.42.3.87"
 FIRST_SEARCHED = "default.svc.cluster.local"
 RESOLV_CONF = f"nameserver {{}}\nsearch {FIRST_SEARCHED} svc.cluster.local cluster.local\noptions ndots:5\n"
 NAME = "keydb-0.keydb"
@@ -82,14 +83,7 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
     directory = tmp_path_factory.mktemp("clients")
     glibc, musl = compiled_for_glibc(directory), compiled_for_musl(directory)
     with Network() as network:
-        pod, direct, node, servers = (network.namespace(role) for role in ("pod", "direct", "node", "servers"))
-        network.link(pod, [f"{POD}/24"], node, ["10.42.2.1/24"])
-        network.link(direct, [f"{DIRECT}/24"], node, ["10.42.3.1/24"])
-        network.link(node, [f"{NODE}/24"], servers, [f"{SERVER}/24"])
-        node.add_address(f"{LISTEN}/32")
-        assert node.run("sysctl", "-qw", "net.ipv4.ip_forward=1").returncode == 0
-        for namespace, gateway in ((pod, "10.42.2.1"), (direct, "10.42.3.1"), (servers, NODE)):
-            namespace.add_route("default", via=gateway)
+        pod, direct, node, servers = pods_of_a_node(network, SERVER, LISTEN)
         pod.write_resolv_conf(RESOLV_CONF.format(LISTEN))
         direct.write_resolv_conf(RESOLV_CONF.format(SERVER))
         yield Site(pod, direct, node, servers, glibc, musl)

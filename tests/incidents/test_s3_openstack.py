@@ -16,16 +16,17 @@ from pathlib import Path
 import pytest
 
 from tests.lab.cluster_dns import addresses_of
-from tests.lab.conntrack import entries_for, leave_untracked, needs_conntrack, play_race, races_lost
+from tests.lab.conntrack import entries_for, leave_untracked, needs_conntrack, races_lost
 from tests.lab.daemon import Daemon
 from tests.lab.fast_upstream import FastUpstream
 from tests.lab.libcs import Lookup, compiled_for_glibc, compiled_for_musl, lookups
 from tests.lab.namespaces import Namespace, Network
 from tests.lab.needs import needs_filtered_bridges, needs_musl, needs_namespaces
+from tests.lab.sites import behind_a_bridge
 from tests.lab.steady import percentile
 
 DNS_SERVER, DAEMON = "192.0.2.53", "169.254.20.10"
-BRIDGE, FILTERED = "brq-vms", "net.bridge.bridge-nf-call-iptables"
+FILTERED = "net.bridge.bridge-nf-call-iptables"
 SEARCH = "search lab.example example.cn\n"
 """Where a short name is first denied and then found: four queries, two pairs."""
 UPSTREAM_DELAY = 0.002
@@ -77,20 +78,7 @@ def cloud(tmp_path: Path) -> Iterator[Cloud]:
     needs_musl()
     programs = {"glibc": compiled_for_glibc(tmp_path), "musl": compiled_for_musl(tmp_path)}
     with Network() as network:
-        vm, compute, gateway = (network.namespace(role) for role in ("vm", "compute", "gw"))
-        compute.add_bridge(BRIDGE)
-        port, nic = network.link(compute, [], vm, ["10.8.0.5/24"])
-        compute.add_port(BRIDGE, port)
-        port, _ = network.link(compute, [], gateway, ["10.8.0.1/24"])
-        compute.add_port(BRIDGE, port)
-        vm.add_route("default", via="10.8.0.1")
-        network.link(compute, ["192.168.9.1/24"], gateway, ["192.168.9.2/24"])
-        compute.add_route("default", via="192.168.9.2")
-        gateway.add_address(f"{DNS_SERVER}/32")
-        compute.add_address(f"{DAEMON}/32", interface=BRIDGE)
-        compute.ip("route", "add", "10.8.0.0/24", "dev", BRIDGE)
-        vm.ip("route", "add", DAEMON, "dev", nic)
-        play_race(compute)
+        vm, compute, gateway = behind_a_bridge(network, DNS_SERVER, DAEMON)
         with FastUpstream(host=DNS_SERVER, delay=UPSTREAM_DELAY, namespace=gateway, knows="cluster"):
             yield Cloud(compute, vm, programs)
 

@@ -1,0 +1,33 @@
+"""`forwarder doctor`, run in a namespace as an operator runs it there."""
+
+import json
+import sys
+from dataclasses import dataclass
+
+from tests.lab.namespaces import Namespace
+
+
+@dataclass(frozen=True, slots=True)
+class Told:
+    """What it said."""
+
+    status: int
+    severities: dict[str, str]
+    """Identifier -> `problem`, or `notice`; the worse of several."""
+    text: str
+    """All of it, for who reads a failure."""
+
+    @property
+    def problems(self) -> set[str]:
+        """Identifiers."""
+        return {one for one, severity in self.severities.items() if severity == "problem"}
+
+
+def examined(namespace: Namespace, *arguments: str) -> Told:
+    """Run it to its end."""
+    done = namespace.run(sys.executable, "-m", "forwarder", "doctor", "--json", *arguments)
+    assert done.stderr == "", done.stderr
+    findings = json.loads(done.stdout)["findings"]
+    severities = {one["identifier"]: one["severity"] for one in reversed(findings)}
+    sys.stdout.write("".join(f"\n{one['severity']} {one['identifier']}: {one['seen']}" for one in findings))
+    return Told(done.returncode, severities, done.stdout)
