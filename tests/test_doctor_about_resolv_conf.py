@@ -78,6 +78,8 @@ def test_a_shorter_timeout_is_no_matter_where_the_daemon_answers_before_it_or_is
     text = f"nameserver {OURS.partition(':')[0]}\noptions timeout:1"
     quick = config_of("{answering: {deadline: 900ms}, zones: [{zone: ., upstreams: [192.0.2.53]}]}")
     assert "timeout-short" not in found(node(resolv_conf=FILE, texts={FILE: text}, config=quick))
+    level = config_of("{answering: {deadline: 1s}, zones: [{zone: ., upstreams: [192.0.2.53]}]}")
+    assert "timeout-short" in found(node(resolv_conf=FILE, texts={FILE: text}, config=level))
     assert "timeout-short" in found(node(resolv_conf=FILE, texts={FILE: text}))
     assert "timeout-short" not in found(by("options timeout:1"))
 
@@ -89,3 +91,7 @@ def test_a_resolv_conf_file_knows_no_port() -> None:
     assert (
         finding(node(server("192.0.2.1:53"), ours("listen"), upstream()), "daemon-not-asked").mend == "nameserver 169.254.20.10"
     )
+
+
+def test_one_public_resolver_of_two_that_is_silent_was_named_by_somebody() -> None:
+    assert found(bare(server(PUBLIC[0]), silent(PUBLIC[1]))) == {"server-silent": "problem"}

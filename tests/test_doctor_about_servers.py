@@ -71,6 +71,14 @@ def test_what_is_worth_knowing(bad: Server, identifier: str, figure: str) -> Non
     assert figure in finding(bare(bad), identifier).seen
 
 
+def test_an_upstream_of_one_zone_that_fails() -> None:
+    fails = reply("SOA a.test.", rcode=2, addresses=())
+    bad = server("192.0.2.54:53", "upstream", zones=("a.test",), plain=(fails, fails))
+    one = finding(node(ours(), upstream(), bad), "world-fails")
+    assert one.severity == "notice"
+    assert one.means == "names of the zone that it is asked about fail there"
+
+
 def test_a_race_is_told_from_loss_by_what_gets_lost_alone() -> None:
     lossy = server(together=pairs(halves=6, lost_a=3, lost_aaaa=3), apart=pairs(lost_a=3, lost_aaaa=3))
     assert found(bare(lossy)) == {"answers-lost": "problem"}

@@ -37,7 +37,7 @@ FACTS = json.loads(HEALTHY.read_text())
 PLACES = places(FACTS)[1:]
 
 
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=200, deadline=None)
 @given(st.lists(st.tuples(st.sampled_from(PLACES), LEAVES), min_size=1, max_size=3))
 def test_tampered_facts(changes: list[tuple[tuple[Any, ...], Any]]) -> None:
     facts = json.loads(HEALTHY.read_text())

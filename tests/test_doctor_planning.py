@@ -45,6 +45,8 @@ def test_an_upstream_is_asked_about_names_of_its_zone() -> None:
     assert by_address["192.0.2.53:53"].names == ("db.b.test.",)
     special = by_address["192.0.2.54:53"]
     assert (special.names, special.below, special.server.transport) == (("db.A.test.",), "a.test.", "tcp")
+    assert (special.apex, special.name) == ("a.test.", "a.test."), "it may refuse everything else"
+    assert (by_address["192.0.2.53:53"].apex, by_address["192.0.2.53:53"].name) == (".", "example.com.")
 
 
 def test_there_is_an_end_to_servers_and_names() -> None:

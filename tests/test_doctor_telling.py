@@ -4,7 +4,7 @@ import json
 
 from forwarder.doctor.judging import judged
 from forwarder.doctor.telling import as_json, as_text
-from tests.lab.facts import bare, node, ours, reply, server, silent, upstream
+from tests.lab.facts import bare, node, ours, reply, server, silence, silent, upstream
 
 SICK = bare(silent(), unknown={"the firewall's rules": "not permitted: run it as root"})
 
@@ -30,6 +30,11 @@ def test_nothing_is_told_of_a_node_that_is_well() -> None:
 def test_a_sentence_ends_once() -> None:
     facts = bare(server(plain=(reply("SOA .", rcode=2), reply())))
     assert "says SERVFAIL to SOA .\n" in as_text(facts, judged(facts))
+
+
+def test_notices_are_nothing_wrong() -> None:
+    facts = bare(server(tcp=silence()))
+    assert as_text(facts, judged(facts)).endswith("Nothing is wrong that can be seen from here (0 problems, 1 notice).")
 
 
 def test_json_has_it_all() -> None:

@@ -19,7 +19,7 @@ RACES = (
     ((5, 6), "two that were translated to different servers are dropped (mended in 5.6, 6a757c07e51f)"),
 )  # fmt: skip
 """Release that mends it, and what goes wrong before. 4.19 (ed07d9a021df) mended those not translated. Left until 6.12:
-translation that moves a source port because it clashes with the reply of another (8af79d3edb5f)."""
+entries that clash with the reply of another (a4e6a1031e77), and a source port that is moved because of it (d8f84a9bc7c4)."""
 MENDED_IN_4_19 = (4, 19, 29)
 BRIDGES = ("net.bridge.bridge-nf-call-iptables", "net.bridge.bridge-nf-call-ip6tables")
 

@@ -42,9 +42,7 @@ def _about_running(place: Perspective) -> Iterator[Finding]:
                 Severity.PROBLEM,
                 f"{short(server.address)} is held by {who or 'somebody'}, who does not answer as this daemon does",
                 "the daemon cannot listen there, and clients ask somebody else",
-                f"stop it (`ss -lnup`), or listen elsewhere: listen.addresses; a hung daemon: see {place.facts.resolv_conf}"
-                if "forwarder" in who
-                else "stop it (`ss -lnup` shows it), or listen elsewhere: listen.addresses",
+                "stop it (`ss -lnup`), or listen elsewhere (listen.addresses); where it is this daemon, it hangs: restart it",
             )
         else:
             yield Finding(

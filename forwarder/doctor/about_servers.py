@@ -261,7 +261,9 @@ def _about_answers(place: Perspective, server: Server) -> Iterator[Finding]:
             "world-fails",
             Severity.NOTICE,
             f"{_name(server)} says SERVFAIL to {', '.join(reply.question for reply in failing)}",
-            "names of the world cannot be resolved there; in a closed network that is as it should be",
+            "names of the world cannot be resolved there; in a closed network that is as it should be"
+            if not server.zones or "." in server.zones
+            else "names of the zone that it is asked about fail there",
             "see what that server's own upstreams say; NXDOMAIN instead of SERVFAIL spares musl 5 s",
         )
     if any(reply.is_lame for reply in answered):

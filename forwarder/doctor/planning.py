@@ -15,6 +15,8 @@ from forwarder.lookup.settings import Libc, Settings, settings_for
 MOST_SERVERS = 16
 MOST_TRIES = 24
 """Names asked of one server: three of the operator's, behind a search list of seven."""
+REFERENCE = "example.com."
+"""A name that whoever reaches the world can resolve; whoever does not may say anything, as long as it says it."""
 WILDCARDS = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104 - compared, not bound
 
 Transport = Literal["udp", "tcp", "tls"]
@@ -31,7 +33,11 @@ class Plan:
     search: tuple[str, ...] = ()
     """Domains of the search list that names of the world are tried behind, absolute."""
     below: str = ""
-    """Absolute name under which names for pairs are made up; empty: pairs ask for one that everybody knows."""
+    """Absolute name under which names for pairs are made up; empty: pairs ask for `name`."""
+    apex: str = "."
+    """The zone whose SOA whoever is asked must know."""
+    name: str = REFERENCE
+    """Absolute; its A is asked for in every way there is."""
 
 
 def plans_for(
@@ -45,10 +51,11 @@ def plans_for(
     plans = []
     for server in servers[:MOST_SERVERS]:
         is_for_clients = "nameserver" in server.roles or "listen" in server.roles
-        below = f"{domains[0]}." if domains and is_for_clients else _below(server, config)
+        own = "" if is_for_clients or "." in server.zones else f"{server.zones[0]}."
+        below = f"{domains[0]}." if domains and is_for_clients else own
         mine = tries if is_for_clients else tuple(name for name in tries if _is_asked_about(server, name, config))
         search = tuple(f"{domain}." for domain in domains[:6]) if "nameserver" in server.roles and settings.ndots > 1 else ()
-        plans.append(Plan(server, names=mine, search=search, below=below))
+        plans.append(Plan(server, mine, search, below, apex=own or ".", name=own or REFERENCE))
     return plans, [server.address for server in servers[MOST_SERVERS:]]
 
 
@@ -84,12 +91,6 @@ def _listened(config: Config | None) -> Iterator[str]:
         host, port = split_address(address)
         host = WILDCARDS.get(host, host)
         yield f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
-
-
-def _below(server: Server, config: Config | None) -> str:
-    """Where names for pairs are made up for an upstream: in a zone of its own, if it is not asked about everything."""
-    own = next((zone for zone in server.zones if zone != "."), "")
-    return f"{own}." if own and config is not None else ""
 
 
 def _is_asked_about(server: Server, name: str, config: Config | None) -> bool:

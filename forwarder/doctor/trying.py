@@ -45,8 +45,6 @@ SEARCH_SECONDS = 3.0
 SEARCH_PAUSE = 0.1
 """Seconds between two of them: it learns in the background."""
 SEARCH_TLD = "com"
-REFERENCE = "example.com."
-"""A name that whoever reaches the world can resolve; whoever does not may say anything, as long as it says it."""
 LARGEST = 65535
 
 T = TypeVar("T")
@@ -62,8 +60,8 @@ async def _tried(plan: Plan) -> Server:
     asking = _Asking(server.address)
     if server.transport == "tls":
         return replace(server, tcp=await asking.connects())
-    base = plan.names[0] if plan.names else REFERENCE
-    plain = [asking.by_udp(plain_query(name, qtype, asking.new_id())) for name, qtype in ((".", "SOA"), (base, "A"))]
+    base = plan.name
+    plain = [asking.by_udp(plain_query(name, qtype, asking.new_id())) for name, qtype in ((plan.apex, "SOA"), (base, "A"))]
     single = [
         asking.by_udp(edns_query(base, "A", asking.new_id())),
         asking.by_udp(option_query(base, "A", asking.new_id())),
@@ -76,7 +74,7 @@ async def _tried(plan: Plan) -> Server:
     names = (asking.about(name) for name in dict.fromkeys(plan.names))
     search = (asking.search_look(domain) for domain in plan.search)
     replies, more, together, apart, said, looks = await asyncio.gather(
-        _all(plain), _all(single), asking.pairs(plan.below, together=True), asking.pairs(plan.below, together=False),
+        _all(plain), _all(single), asking.pairs(plan, together=True), asking.pairs(plan, together=False),
         _all(names), _all(search),
     )  # fmt: skip
     edns, option, version, large, identity, tcp, large_tcp = more
@@ -182,12 +180,12 @@ class _Asking:
         a, aaaa = await _all(self.by_udp(plain_query(name, qtype, self.new_id())) for qtype in ("A", "AAAA"))
         return NameSaid(name=name, a=a, aaaa=aaaa)
 
-    async def pairs(self, below: str, *, together: bool) -> Pairs:
+    async def pairs(self, plan: Plan, *, together: bool) -> Pairs:
         """A and AAAA of names nobody asked before, one pair behind the other."""
 
         async def pair(number: int) -> tuple[Reply, ...]:
             await asyncio.sleep(number * SPACING)
-            name = f"{_made_up()}.{below}" if below else REFERENCE
+            name = f"{_made_up()}.{plan.below}" if plan.below else plan.name
             first = self.new_id()
             both = (plain_query(name, "A", first), plain_query(name, "AAAA", first ^ 1))
             if together:
