@@ -15,12 +15,11 @@ from forwarder.doctor.rules import ANY
 FULL, FILLING = 0.9, 0.75
 """Of nf_conntrack_max: from the first on the kernel throws entries away soon, and drops what is new."""
 RACES = (
-    ((5, 0), "two first packets of one connection that is translated are dropped (mended in 5.0 and 4.19.29, 4e35c1cb9460)"),
+    ((5, 0), "two first packets of one connection that is translated are dropped (mended in 5.0, 4e35c1cb9460)"),
     ((5, 6), "two that were translated to different servers are dropped (mended in 5.6, 6a757c07e51f)"),
 )  # fmt: skip
 """Release that mends it, and what goes wrong before. 4.19 (ed07d9a021df) mended those not translated. Left until 6.12:
 entries that clash with the reply of another (a4e6a1031e77), and a source port that is moved because of it (d8f84a9bc7c4)."""
-MENDED_IN_4_19 = (4, 19, 29)
 BRIDGES = ("net.bridge.bridge-nf-call-iptables", "net.bridge.bridge-nf-call-ip6tables")
 
 
@@ -80,8 +79,7 @@ def _about_kernel(place: Perspective) -> Iterator[Finding]:
     release = release_of(place.facts.kernel)
     if not release or release >= RACES[-1][0]:
         return
-    has_first = release[:2] == MENDED_IN_4_19[:2] and release >= MENDED_IN_4_19
-    left = [text for mended, text in RACES if release < mended and not (has_first and mended == RACES[0][0])]
+    left = [text for mended, text in RACES if release < mended]
     yield Finding(
         "kernel-races",
         Severity.NOTICE,
