@@ -125,7 +125,7 @@ def _about_circles(place: Perspective, config: Config) -> Iterator[Finding]:
         yield Finding(
             "forwarding-loop",
             Severity.PROBLEM,
-            f"a query of the daemon's came back to it: {len(looped)} upstreams lead in a circle ({looped[0]})",
+            f"upstreams that send the daemon's own queries back to it: {len(looped)} ({looped[0]})",
             "that upstream is left out; where there is no other, every name that is not in memory fails",
             "point that server, or the zone, elsewhere",
         )
