@@ -29,7 +29,8 @@ _TARGET = "[Unit]\nRequires=basic.target\nAfter=basic.target\nAllowIsolate=yes\n
 _MASKED = ("systemd-sysctl", "systemd-modules-load", "systemd-tmpfiles-setup", "systemd-udevd", "systemd-timesyncd")
 """What would change the machine, or takes time and is not looked at."""
 _PROGRAM = """#!/opt/forwarder/bin/python
-import sys
+import os, sys
+os.environ["PYTHONPATH"] = "/opt/forwarder/project"  # of the programs that take its place
 sys.path.insert(0, "/opt/forwarder/project")
 from forwarder.cli import main
 sys.exit(main())

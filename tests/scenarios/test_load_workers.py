@@ -23,7 +23,7 @@ NAMES = 4_000
 """Of which a share of 10 % off even is ten standard deviations."""
 EVEN_WITHIN = 0.1
 SPELLINGS = (("A", str), ("AAAA", str), ("A", str.upper), ("AAAA", str.title))
-STOPPED_FOR = 1.0
+STOPPED_FOR = 2.0
 """Seconds; a worker is taken for hung only after some more."""
 MEANWHILE = 0.05
 """Seconds after a kill in which no successor can serve yet."""
