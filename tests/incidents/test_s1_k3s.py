@@ -57,8 +57,8 @@ ROUNDS, ROUND = 240, 25
 """In turn: lookups from memory through the daemon, the same through unbound. Rounds are short, so that whatever else the
 machine does is the same for both of a pair; there are many, so that the median of their ratios wanders by less than 1 %."""
 MOST = 1.3
-"""Times unbound's, the floor of docs/ARCHITECTURE.md. Machines differ: the same code took 0.96 to 1.08 times unbound's on one, 1.12
-to 1.15 on another, whose processes take longer to wake."""
+"""Times unbound's, the floor of docs/ARCHITECTURE.md. Machines differ: the same code took 0.96 to 1.08 times unbound's on one,
+1.12 to 1.15 on another, whose processes take longer to wake."""
 
 
 @dataclass(frozen=True, slots=True)
