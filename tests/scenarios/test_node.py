@@ -105,13 +105,14 @@ def is_answered(namespace: Namespace, address: str, by: list[str]) -> bool:
 
 @contextmanager
 def falling_silent(daemon: Daemon, proxy: str) -> Iterator[None]:
-    """All its processes hang for a while, or are killed for good: one way beside each sort of kube-proxy."""
+    """Its supervisor, which renews, hangs for a while, or all of it is killed for good: one beside each sort of kube-proxy."""
     if proxy == "nftables":
-        os.killpg(daemon.process.pid, signal.SIGSTOP)
+        os.kill(daemon.process.pid, signal.SIGSTOP)
         yield
-        os.killpg(daemon.process.pid, signal.SIGCONT)
+        os.kill(daemon.process.pid, signal.SIGCONT)
     else:
-        os.killpg(daemon.process.pid, signal.SIGKILL)
+        for pid in (daemon.process.pid, *daemon.workers()):
+            os.kill(pid, signal.SIGKILL)
         daemon.process.wait()
         daemon.process.returncode = 0  # killed by the test: no fault of the daemon's
         yield
