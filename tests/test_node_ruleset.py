@@ -47,7 +47,7 @@ def test_without_an_intercepted_address_it_has_no_sets_and_translates_nothing() 
 
 def test_the_user_and_the_port_of_renewals() -> None:
     text = ruleset.text_for(FULL)
-    assert "meta skuid 65532 ip daddr 10.43.0.100 udp dport 9 update @alive4 { ip daddr timeout 3s } drop" in text
+    assert "meta skuid 65532 ip daddr 10.43.0.100 udp dport 9 update @alive4 { ip daddr timeout 2800ms } drop" in text
     assert "meta skuid 65532 ip6 daddr fd43::100 udp dport 10 delete @alive6 { ip6 daddr } drop" in text
 
 

@@ -16,8 +16,9 @@ from forwarder.node.plan import PORT, Endpoint, Plan
 FAMILY, TABLE = "inet", "forwarder"
 MARK = "forwarder node up"
 """How the comment begins of the one rule in the chain `made`, which nothing jumps to; behind it is what `version_for` gives."""
-ALIVE_SECONDS = 3
-"""An element lives this long after the last renewal; the daemon sends one a second."""
+ALIVE_MILLISECONDS = 2_800
+"""An element lives this long after the last renewal; the daemon sends one a second. Less than the 3 s after which the cluster
+is to answer again, by more than a query takes."""
 RENEWAL_PORT = 9
 """discard: datagrams that nobody answers. They are dropped on their way out, which is how the daemon sees that they count."""
 MAX_STREAMS = 65_536
@@ -178,7 +179,7 @@ def _output_rules(plan: Plan) -> list[str]:
 def _takeover_rules(uid: int, version: int, address: str) -> list[str]:
     """What the daemon's datagrams to the address do. By their drop it knows that they count."""
     ip = _ip(version)
-    renewal = f"update @alive{version} {{ {ip} daddr timeout {ALIVE_SECONDS}s }}"
+    renewal = f"update @alive{version} {{ {ip} daddr timeout {ALIVE_MILLISECONDS}ms }}"
     theirs = f"meta skuid {uid} {ip} daddr {address} udp dport"
     return [
         f'{theirs} {RENEWAL_PORT} {renewal} drop comment "{address} is renewed"',

@@ -35,7 +35,7 @@ SETTINGS = {
     "user": "nobody",
 }
 ENDS_WITHIN = 4.0
-"""Seconds: after 3 the service address is the cluster's again, and two clients in turn have asked."""
+"""Seconds: after 2.8 the service address is the cluster's again, and two clients in turn have asked."""
 
 
 @dataclass(frozen=True, slots=True)
