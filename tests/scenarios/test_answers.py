@@ -202,7 +202,7 @@ def test_ttls_count_down(stage: Stage) -> None:
         seen.append(stage.ask("countdown.answers.test").answer[0].ttl)
         time.sleep(0.05)
     assert seen == sorted(seen, reverse=True)
-    assert seen[-1] == 298
+    assert seen[-1] in {298, 297}, "what left within the last second leaves again as it was, so a step may be two"
     assert len(stage.upstream.asked("countdown.answers.test")) == 1
 
 
