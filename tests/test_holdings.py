@@ -2,6 +2,7 @@
 
 import os
 import socket
+import tempfile
 from contextlib import ExitStack
 from pathlib import Path
 
@@ -89,16 +90,22 @@ def test_nobody_to_take_over_from(config: Config) -> None:
     assert open_descriptors() == before
 
 
-def test_a_place_that_we_may_not_look_at_is_no_traceback(config: Config, tmp_path: Path) -> None:
+def test_a_place_that_we_may_not_look_at_is_no_traceback(config: Config) -> None:
     """As that of the system's daemon is for an ordinary user who starts one of his own."""
-    (tmp_path / "run").mkdir()
-    (tmp_path / "run").chmod(0)
+    with tempfile.TemporaryDirectory(prefix="forwarder-place-") as directory:
+        Path(directory).chmod(0o755)
+        place = Path(directory) / "run"
+        place.mkdir(0)
+        observe = msgspec.structs.replace(config.observe, control=f"{place}/control.sock")
+        assert_says_what_is_taken(msgspec.structs.replace(config, observe=observe))
+
+
+def assert_says_what_is_taken(config: Config) -> None:
+    """To a user who may not look into the place."""
     child = os.fork()
     if child == 0:
         said = ""
         try:
-            for directory in (tmp_path, *tmp_path.parents[:3]):
-                directory.chmod(0o755)
             if os.geteuid() == 0:
                 os.setuid(65534)
             with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as stranger, ExitStack() as held:
@@ -110,7 +117,6 @@ def test_a_place_that_we_may_not_look_at_is_no_traceback(config: Config, tmp_pat
         finally:
             os._exit(0 if "already in use" in said else 1)
     _, ended = os.waitpid(child, 0)
-    (tmp_path / "run").chmod(0o700)
     assert os.waitstatus_to_exitcode(ended) == 0
 
 
