@@ -1,4 +1,5 @@
-/* getaddrinfo calls with a clock: prints for each the milliseconds it took, then the addresses, or "error" and what it said.
+/* getaddrinfo calls with a clock: prints for each when it began, the milliseconds it took, then the addresses, or "error" and
+   what it said.
    Usage: getaddrinfo NAME [4|6], or getaddrinfo - for names from standard input, one after the other in one process; an empty
    line there asks for what was not written out yet.
    Linked against musl by the tests, to be the second kind of client beside glibc; and against glibc, for many lookups. */
@@ -20,6 +21,7 @@ static void look_up(const char *name, int family)
     clock_gettime(CLOCK_MONOTONIC, &begin);
     int error = getaddrinfo(name, NULL, &hints, &found);
     clock_gettime(CLOCK_MONOTONIC, &end);
+    printf("%lld.%06ld ", (long long)begin.tv_sec, begin.tv_nsec / 1000);
     printf("%.3f", (end.tv_sec - begin.tv_sec) * 1e3 + (end.tv_nsec - begin.tv_nsec) / 1e6);
     if (error) {
         printf(" error %s\n", gai_strerror(error));

@@ -15,6 +15,7 @@ from typing import Self
 
 from tests.lab.namespaces import Namespace
 from tests.lab.needs import needs_musl, needs_program
+from tests.lab.standstills import Standstills
 
 _SOURCE = Path(__file__).with_name("getaddrinfo.c")
 _GLIBC = """
@@ -25,7 +26,7 @@ try:
     told = [entry[4][0] for entry in found]
 except socket.gaierror as error:
     told = ["error", str(error)]
-print(f"{(time.monotonic() - begin) * 1000:.3f}", *told)
+print(begin, f"{(time.monotonic() - begin) * 1000:.3f}", *told)
 """
 
 
@@ -36,7 +37,13 @@ class Lookup:
     addresses: tuple[str, ...]
     error: str
     """Empty when it worked."""
+    begun: float
+    """By the monotonic clock."""
     milliseconds: float
+
+    def charged(self, machine: Standstills) -> float:
+        """The milliseconds that it took but for those in which the machine itself stood still."""
+        return self.milliseconds - 1000 * machine.between(self.begun, self.begun + self.milliseconds / 1000)
 
 
 def glibc_lookup(namespace: Namespace, name: str) -> Lookup:
@@ -111,7 +118,7 @@ def _read(done: subprocess.CompletedProcess[str]) -> Lookup:
 
 
 def _lookup(line: str) -> Lookup:
-    milliseconds, *told = line.split()
+    begun, milliseconds, *told = line.split()
     if told[:1] == ["error"]:
-        return Lookup((), " ".join(told[1:]), float(milliseconds))
-    return Lookup(tuple(told), "", float(milliseconds))
+        return Lookup((), " ".join(told[1:]), float(begun), float(milliseconds))
+    return Lookup(tuple(told), "", float(begun), float(milliseconds))

@@ -2,16 +2,15 @@
 
     python -m tests.lab.steady <SPECIFICATION >REPORT       (both JSON)
 
-An answer arrives when the kernel says so (SO_TIMESTAMPNS), not when this process gets round to reading it. Beside the server
-a control is asked, an echo in another process: what it shows is the machine's and not the daemon's. Always holds: queries go
-out on schedule whether those before were answered or not.
+An answer arrives when the kernel says so (SO_TIMESTAMPNS), not when this process gets round to reading it; for how long the
+machine itself stood still meanwhile is told beside it. Always holds: queries go out on schedule whether those before were
+answered or not.
 """
 
 import json
 import math
 import os
 import select
-import signal
 import socket
 import struct
 import subprocess
@@ -28,6 +27,7 @@ import dns.message
 
 from tests.lab.clients import HANG, Address, query
 from tests.lab.namespaces import Namespace
+from tests.lab.standstills import Standstills
 
 PROJECT = Path(__file__).resolve().parents[2]
 SO_TIMESTAMPNS = 35
@@ -36,8 +36,6 @@ SO_RCVBUFFORCE = 33
 """linux/socket.h; Python does not name it."""
 RECEIVE_BUFFER = 8 << 20
 """Octets, for thousands of answers at once."""
-CONTROL_EVERY = 0.005
-"""Seconds between two questions to the control."""
 LAST_ANSWERS = 2.5
 """Seconds to wait for answers after the last query: above the deadline."""
 _IDENTS = 1 << 16
@@ -53,24 +51,22 @@ class Told:
     """When it was sent, seconds from the first on."""
     seconds: float
     """From sending it to the arrival of the first answer; infinite when none came."""
+    stood_still: float
+    """Seconds of these, or of those in which it was waited for, for which the machine itself stood still."""
     answers: int
     """How many came."""
     octets: bytes
     """The first of them."""
 
     @property
+    def charged(self) -> float:
+        """The seconds that it took but for the machine."""
+        return self.seconds - self.stood_still
+
+    @property
     def response(self) -> dns.message.Message:
         """The same, parsed in full."""
         return dns.message.from_wire(self.octets)
-
-
-@dataclass(frozen=True, slots=True)
-class Report:
-    """What became of all of them, in the order in which they were sent."""
-
-    told: list[Told]
-    control: list[float]
-    """Seconds that the echo took."""
 
 
 class Steady:
@@ -106,19 +102,20 @@ class Steady:
             self._process.kill()
         self._process.communicate()
 
-    def report(self) -> Report:
-        """Wait for the end."""
+    def report(self) -> list[Told]:
+        """Wait for the end; what became of all of them, in the order in which they were sent."""
         output, _ = self._process.communicate(timeout=self._seconds + LAST_ANSWERS + 2 * HANG)
         assert self._process.returncode == 0
         said = json.loads(output)
-        told = [
-            Told(name, qtype, at, math.inf if seconds is None else seconds, answers, bytes.fromhex(octets))
-            for (name, qtype), (at, seconds, answers, octets) in zip(self._questions, said["told"], strict=True)
+        return [
+            Told(name, qtype, at, math.inf if seconds is None else seconds, stood_still, answers, bytes.fromhex(octets))
+            for (name, qtype), (at, seconds, stood_still, answers, octets) in zip(self._questions, said, strict=True)
         ]
-        return Report(told, sorted(said["control"]))
 
 
-def asked_steadily(server: Address, questions: Iterable[tuple[str, str]], rate: float, *, payload: int | None = None) -> Report:
+def asked_steadily(
+    server: Address, questions: Iterable[tuple[str, str]], rate: float, *, payload: int | None = None
+) -> list[Told]:
     """All of it: ask, wait, tell."""
     with Steady(server, questions, rate, payload=payload) as client:
         return client.report()
@@ -144,8 +141,8 @@ def _timestamped(server: Address) -> socket.socket:
     return endpoint
 
 
-class _Server:
-    """One of the two that are asked."""
+class _Asking:
+    """The server that is asked, and what it said."""
 
     def __init__(self, server: Address) -> None:
         self.socket = _timestamped(server)
@@ -171,61 +168,40 @@ class _Server:
                     first = (seconds * 1_000_000_000 + nanoseconds - self.sent[number]) / 1e9
                 self.told[number] = (first, answers + 1, message)
 
-
-def _echo() -> tuple[Address, int]:
-    """An echo in a process of its own: where it is, and its number."""
-    endpoint = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
-    endpoint.bind(("127.0.0.1", 0))
-    child = os.fork()
-    if not child:
-        while True:
-            endpoint.sendto(*endpoint.recvfrom(4096))
-    address: Address = endpoint.getsockname()
-    endpoint.close()
-    return address, child
-
-
-def _asked(daemon: _Server, control: _Server, queries: Sequence[bytes], period: float) -> None:
-    sockets = [daemon.socket, control.socket]
-    begun = time.monotonic()
-    next_control, ends, number = begun, math.inf, 0
-    while (now := time.monotonic()) < ends:
-        while number < len(queries) and begun + number * period <= now:
-            daemon.ask(queries[number])
-            number += 1
-            if now >= next_control and len(control.sent) < _IDENTS:
-                control.ask(queries[0])
-                next_control = now + CONTROL_EVERY
-        if number == len(queries):
-            ends = min(ends, now + LAST_ANSWERS)
-            wait = ends - now
-        else:
-            wait = begun + number * period - time.monotonic()
-        if select.select(sockets, [], [], max(wait, 0.0))[0]:
-            daemon.take_answers()
-            control.take_answers()
-        if len(daemon.told) == len(queries) == number:
-            ends = min(ends, now + 0.2)  # a second answer to one of them would come soon
+    def ask_all(self, queries: Sequence[bytes], period: float) -> None:
+        begun = time.monotonic()
+        ends, number = math.inf, 0
+        while (now := time.monotonic()) < ends:
+            while number < len(queries) and begun + number * period <= now:
+                self.ask(queries[number])
+                number += 1
+            if number == len(queries):
+                ends = min(ends, now + LAST_ANSWERS)
+                wait = ends - now
+            else:
+                wait = begun + number * period - time.monotonic()
+            if select.select([self.socket], [], [], max(wait, 0.0))[0]:
+                self.take_answers()
+            if len(self.told) == len(queries) == number:
+                ends = min(ends, now + 0.2)  # a second answer to one of them would come soon
 
 
 def main() -> None:
     """The program."""
     specification = json.load(sys.stdin)
-    address, child = _echo()
-    try:
-        daemon, control = _Server(tuple(specification["server"])), _Server(address)
+    asking = _Asking(tuple(specification["server"]))
+    with Standstills() as machine:
         with suppress(PermissionError):
             os.sched_setscheduler(0, os.SCHED_FIFO, os.sched_param(1))  # it sleeps nearly all the time
-        _asked(daemon, control, [bytes.fromhex(octets) for octets in specification["queries"]], 1 / specification["rate"])
-    finally:
-        os.kill(child, signal.SIGKILL)
-        os.waitpid(child, 0)
-    first = daemon.sent[0]
+        monotonic = time.monotonic() - time.time()
+        asking.ask_all([bytes.fromhex(octets) for octets in specification["queries"]], 1 / specification["rate"])
     told = []
-    for number, sent in enumerate(daemon.sent):
-        seconds, answers, octets = daemon.told.get(number, (None, 0, b""))
-        told.append(((sent - first) / 1e9, seconds, answers, octets.hex()))
-    json.dump({"told": told, "control": [seconds for seconds, *_ in control.told.values()]}, sys.stdout)
+    for number, sent in enumerate(asking.sent):
+        seconds, answers, octets = asking.told.get(number, (None, 0, b""))
+        at = sent / 1e9 + monotonic
+        stood_still = machine.between(at, at + (LAST_ANSWERS if seconds is None else seconds))
+        told.append(((sent - asking.sent[0]) / 1e9, seconds, stood_still, answers, octets.hex()))
+    json.dump(told, sys.stdout)
 
 
 if __name__ == "__main__":

@@ -1,7 +1,8 @@
 """Ten times kill -9 of the worker under 20,500 queries a second: what the kernel held is answered, what died is counted.
 
 A query is lost with a worker that took it out of the socket and had not answered it: at most one batch, and the misses that
-waited for an upstream. Those who wait meanwhile are answered within 0.3 s. With a snapshot no answer in it is asked for again.
+waited for an upstream. Those who wait meanwhile are answered within 0.3 s. With a snapshot no answer in it is asked for again,
+unless the machine itself stood still while a worker put them back: its doors open after 0.1 s in any case.
 """
 
 import os
@@ -18,6 +19,7 @@ from forwarder.serving.datagrams import BATCH
 from tests.lab.counting import Record
 from tests.lab.daemon import Daemon
 from tests.lab.loaded import ensure_sound, loaded_stage
+from tests.lab.standstills import Standstills
 
 KILLS = 10
 EVERY = 2.0
@@ -28,6 +30,8 @@ IN_PROGRESS_FOR = 1.8
 """Seconds that a query may wait for its answer; an older one that is lost was forgotten, and not killed."""
 SERVING_WITHIN = 0.3
 """Seconds from the kill to the first answer, the median of all."""
+STANDSTILL = 0.05
+"""Seconds of the machine within those, which let the doors open before all was put back."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,24 +46,29 @@ class Kill:
     """Seconds that the one which was sent first of those lost had waited."""
     seconds: float
     """To the first answer of the successor."""
+    stood_still: float
+    """Seconds of these for which the machine itself stood still."""
 
     def __str__(self) -> str:
         return (
-            f"again after {self.seconds * 1e3:.0f} ms, lost {self.hits_lost} hits and {self.misses_lost} misses "
-            f"({self.misses_waiting} waited), the oldest {self.oldest * 1e3:.0f} ms old"
+            f"again after {self.seconds * 1e3:.0f} ms ({self.stood_still * 1e3:.0f} of them the machine's), "
+            f"lost {self.hits_lost} hits and {self.misses_lost} misses ({self.misses_waiting} waited), "
+            f"the oldest {self.oldest * 1e3:.0f} ms old"
         )
 
 
-def kills_in(record: Record, moments: list[float]) -> list[Kill]:
+def kills_in(record: Record, moments: list[float], machine: Standstills) -> list[Kill]:
     """What each cost; a lost query belongs to the first kill after it was sent."""
     kills = []
+    monotonic = time.monotonic() - time.time()
     for number, moment in enumerate(moments):
         before = moments[number - 1] if number else record.begun
         mine = [lost for lost in record.lost if before <= lost.at < moment]
         misses = sum(lost.is_miss for lost in mine)
         oldest = max((moment - lost.at for lost in mine), default=0.0)
         _, end = record.silence(moment, moment + EVERY)
-        kills.append(Kill(len(mine) - misses, misses, record.misses_waiting(before, moment), oldest, end - moment))
+        stood_still = machine.between(moment + monotonic, end + monotonic)
+        kills.append(Kill(len(mine) - misses, misses, record.misses_waiting(before, moment), oldest, end - moment, stood_still))
     return kills
 
 
@@ -76,7 +85,7 @@ def test_kill_9(tmp_path: Path, kept: str) -> None:
             if not snapshot.exists():
                 stage.warm(daemon.servers)
             moments: list[float] = []
-            with stage.load(daemon.servers, LEAD + KILLS * EVERY + TAIL) as client:
+            with Standstills() as machine, stage.load(daemon.servers, LEAD + KILLS * EVERY + TAIL) as client:
                 due = time.time() + LEAD
                 for _ in range(KILLS):
                     time.sleep(max(due - time.time(), 0.0))
@@ -85,10 +94,11 @@ def test_kill_9(tmp_path: Path, kept: str) -> None:
                     os.kill(worker, signal.SIGKILL)
                     due += EVERY
                 record = client.record()
-            kills = kills_in(record, moments)
+            kills = kills_in(record, moments, machine)
             told = "\n".join(map(str, (*kills, record, f"{stage.hits_asked_again()} upstream queries for hits")))
             sys.stdout.write(f"{kept}:\n{told}\n")
-            assert kept == "without a snapshot" or stage.hits_asked_again() == 0, told
+            if kept == "with a snapshot" and max(kill.stood_still for kill in kills) < STANDSTILL:
+                assert stage.hits_asked_again() == 0, told
             assert daemon.metric("forwarder_receive_drops_total") == 0, told
             assert daemon.metric("forwarder_workers_restarted_total") == KILLS, told
     ensure_sound(record)
@@ -97,4 +107,4 @@ def test_kill_9(tmp_path: Path, kept: str) -> None:
         assert kill.hits_lost + kill.misses_lost <= BATCH + kill.misses_waiting, told
         assert kill.oldest <= IN_PROGRESS_FOR, told
     assert (record.hits.servfails, record.misses.servfails) == (0, 0), told
-    assert statistics.median(kill.seconds for kill in kills) <= SERVING_WITHIN, told
+    assert statistics.median(kill.seconds - kill.stood_still for kill in kills) <= SERVING_WITHIN, told

@@ -18,7 +18,7 @@ from tests.lab.daemon import Daemon
 from tests.lab.fast_upstream import FastUpstream
 from tests.lab.needs import needs_root
 from tests.lab.patience import wait_for
-from tests.lab.steady import Report, Steady, asked_steadily, percentile
+from tests.lab.steady import Steady, Told, asked_steadily, percentile
 
 OUTSTANDING = 5000
 PATIENCE = 1.7
@@ -29,6 +29,8 @@ BURST_RATE = 14_000.0
 """Questions a second: the last of them comes before the first could have failed."""
 LEAST_AT_ONE_MOMENT = {"udp": 0.95 * OUTSTANDING, "tcp": 2000}
 """Questions: connections that say nothing take no more, so that over TCP some are told at once that too many wait."""
+STANDSTILL = 0.08
+"""Seconds for which a machine that stands still misses deadlines: failing takes place a tenth of a second before them."""
 HIT_RATE = 400.0
 HITS_WITHIN = 0.005
 """Seconds, for 99 of 100."""
@@ -36,9 +38,9 @@ GROWTH = 30 << 20
 """Octets of PSS for five thousand questions in progress; their sockets are the kernel's."""
 AGAIN = 3 << 20
 """Octets that a third five thousand may add: the interpreter keeps the room of those before, and they find it."""
-LEFT_BEHIND = 0.8
-"""How much of it may be left, about half usually is: the interpreter gives memory back by the MiB, and keeps each MiB with an
-object in it that lives on. What comes next finds room there."""
+LEFT_BEHIND = 0.9
+"""How much of it may be left, six to seven tenths usually are: the interpreter gives memory back by the MiB, and keeps each MiB
+with an object in it that lives on. What comes next finds room there, as AGAIN shows."""
 REMEMBERED = "cache: {failure_ttl: 1s, max_failure_ttl: 2s}"
 """Failures, which take memory too: forgotten soon."""
 KNOWN = [(f"n{number}.good.known.test", "A") for number in range(100)]
@@ -93,9 +95,9 @@ def stage(request: pytest.FixtureRequest) -> Iterator[Stage]:
             yield Stage(daemon, upstream, request.param)
 
 
-def most_at_one_time(report: Report) -> int:
+def most_at_one_time(report: list[Told]) -> int:
     """How many questions were on their way at one moment."""
-    events = sorted([(told.at, 1) for told in report.told] + [(told.at + told.seconds, -1) for told in report.told])
+    events = sorted([(told.at, 1) for told in report] + [(told.at + told.seconds, -1) for told in report])
     most = now = 0
     for _, change in events:
         now += change
@@ -103,10 +105,10 @@ def most_at_one_time(report: Report) -> int:
     return most
 
 
-def assert_all_failed(report: Report) -> None:
+def assert_all_failed(report: list[Told]) -> None:
     """Each answered once, with SERVFAIL."""
-    assert [(told.name, told.answers) for told in report.told if told.answers != 1] == []
-    assert {told.response.rcode() for told in report.told} == {dns.rcode.SERVFAIL}
+    assert [(told.name, told.answers) for told in report if told.answers != 1] == []
+    assert {told.response.rcode() for told in report} == {dns.rcode.SERVFAIL}
 
 
 def assert_all_is_well(stage: Stage, *, missed: int = 0) -> None:
@@ -130,8 +132,11 @@ def test_five_thousand_at_one_moment(stage: Stage) -> None:
             report = clients.report()
         peaks.append(peak.octets)
         assert most_at_one_time(report) >= LEAST_AT_ONE_MOMENT[stage.transport], "too few waited at one time"
-        if not missed and (missed := sum(not told.answers for told in report.told)):
-            waves.append("once more")  # a machine that stands still for a tenth of a second misses deadlines; not twice
+        unanswered = sum(not told.answers for told in report)
+        if unanswered and max(told.stood_still for told in report) > STANDSTILL:
+            missed += unanswered
+            waves.append(f"once-more-{missed}")
+            assert missed < OUTSTANDING
             continue
         assert_all_failed(report)
     assert max(peaks) - before < GROWTH
@@ -153,7 +158,7 @@ def test_hits_beside_five_thousand_outstanding(stage: Stage) -> None:
         report, of_others = client.report(), others.report()
     assert most_at_one_time(of_others) >= 0.95 * OUTSTANDING, "not as many were outstanding"
     assert_all_failed(of_others)
-    assert [told.name for told in report.told if told.answers != 1 or not rdatas(told.response)] == []
+    assert [told.name for told in report if told.answers != 1 or not rdatas(told.response)] == []
     for share in (0.5, 0.99):
-        assert percentile([told.seconds for told in report.told], share) < HITS_WITHIN + percentile(report.control, share)
+        assert percentile([told.charged for told in report], share) < HITS_WITHIN
     assert_all_is_well(stage)

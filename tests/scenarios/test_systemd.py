@@ -99,7 +99,7 @@ def lost_over(network: Namespace, host: Booted, *commands: tuple[str, ...]) -> i
         for command in commands:
             time.sleep(1.5)
             host.systemctl(*command)
-        told = client.report().told
+        told = client.report()
     assert len(told) == RATE * SECONDS
     return sum(one.answers == 0 for one in told)
 
