@@ -289,6 +289,10 @@ class CountingBudget(Budget):
         while self._tokens > tokens:
             self._tokens -= 1
 
+    @property
+    def is_spent(self) -> bool:
+        return self._tokens < 1
+
     def take(self, now: float) -> bool:
         is_taken = super().take(now)
         self.taken += is_taken
@@ -360,9 +364,11 @@ class Referee:
         before = servers_of(play.sent)
         if move.server not in before:
             self._free[move.server] += server.health.is_up
-            earlier = range(move.server if server.health.is_up else len(play.servers))
-            for number in earlier:
-                if play.servers[number].is_usable:
+            is_hedge = any(not attempt.is_late for attempt in play.attempts.open)
+            for number in range(move.server if server.health.is_up else len(play.servers)):
+                earlier = play.servers[number].budget
+                assert isinstance(earlier, CountingBudget)
+                if play.servers[number].is_usable and not (is_hedge and earlier.is_spent):
                     assert number in before, "in order"
         budget = server.budget
         assert isinstance(budget, CountingBudget)
