@@ -6,7 +6,7 @@ starts nothing; when its time is over it takes the control socket's file away, s
 
 import asyncio
 import contextlib
-import socket
+import os
 from collections.abc import Awaitable, Callable
 
 from forwarder import handover, link
@@ -37,8 +37,6 @@ class Orphan:
         self._rows = rows
         self._write = write
         self._over = asyncio.Event()
-        self._successor: socket.socket | None = None
-        """Open until the process ends: that is how the successor knows that it has."""
 
     async def serve(self, seconds: float = SERVE_ON_SECONDS) -> None:
         """Until a successor serves, or nobody came for so long; then the worker is to drain."""
@@ -63,7 +61,7 @@ class Orphan:
                 return handover.given(conversation, self._estate, parts, [self._counters], self._rows)
             case protocol.Release() if conversation.on_end is not None:
                 self._control.is_ours = False
-                self._successor = conversation.connection.dup()
+                os.dup(conversation.connection.fileno())  # open until the process ends: so the successor knows that it has
                 self._over.set()
                 return protocol.Released()
             case _:
