@@ -37,6 +37,8 @@ def test_what_stands_still_is_taken_off() -> None:
     assert abs(machine.between(begin, end) - STOPPED) < LATE + (end - begin - STOPPED)
     assert abs(machine.between(begin + 0.1, begin + 0.3) - 0.2) < LATE
     assert machine.between(before - 2.0, before - 1.0) == 0.0
+    assert machine.longest(before - 2.0, before - 1.0) == 0.0
+    assert machine.longest() >= STOPPED
 
 
 def test_a_busy_program_is_no_standstill() -> None:

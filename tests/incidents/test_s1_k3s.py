@@ -49,6 +49,8 @@ STALL = {"glibc": 5000.0, "musl": 2500.0}
 """Milliseconds after which each libc asks again; musl for each name of the search path that it comes to."""
 SLOW = 100.0
 """Milliseconds that no lookup may take, those apart in which the machine itself stood still."""
+STANDSTILL = 0.02
+"""Seconds for which the machine itself stood still, of the 50 ms after which an answer counts as late."""
 LOOKUPS, COLD = 10_000, 2_000
 """Of all, those of a name that nobody asks before or after."""
 DIRECTLY = 8
@@ -118,7 +120,8 @@ def test_directly_they_stall_and_with_the_daemon_nobody_waits(k3s: K3s, libc: st
         assert entries_for(k3s.node, DAEMON) == 0
         assert min(asked.values()) >= COLD / 2, "hardly anybody was asked: the scenario proves nothing"
         late = daemon.metric("forwarder_upstream_failures_total", reason="timeout")
-        assert daemon.metric("forwarder_upstream_failures_total") == late, "worse than an answer that took 50 ms"
+        assert daemon.metric("forwarder_upstream_failures_total") == late
+        assert late == 0 or machine.longest() > STANDSTILL, "an answer was lost"
 
 
 @pytest.mark.parametrize("libc", ["glibc", "musl"])

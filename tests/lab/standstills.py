@@ -3,10 +3,11 @@
     python -m tests.lab.standstills CORE        (told to end, it prints each standstill: from when, until when)
 
 Cores that are shared with other machines stop for tens of milliseconds, at any moment. No program can answer meanwhile, so
-what a test measures has such time taken off. What a program does with its own time is never taken off: the scheduler wakes
-the watcher beside it.
+what a test measures has such time taken off. What one program does with its own time is not: the scheduler wakes the watcher
+beside it. Where several want one core, the watcher waits for its turn as they do, some milliseconds at a time.
 """
 
+import math
 import os
 import signal
 import subprocess
@@ -42,8 +43,7 @@ class Standstills:
         for watcher in self._watchers:
             watcher.terminate()
         said = b"".join(watcher.communicate()[0] for watcher in self._watchers)
-        for line in sorted(tuple(map(float, line.split())) for line in said.splitlines()):
-            begin, end = line
+        for begin, end in sorted(tuple(map(float, line.split())) for line in said.splitlines()):
             if self._seen and begin <= self._seen[-1][1]:
                 self._seen[-1] = self._seen[-1][0], max(end, self._seen[-1][1])
             else:
@@ -51,7 +51,14 @@ class Standstills:
 
     def between(self, begin: float, end: float) -> float:
         """For how many seconds of those any core stood still."""
-        return sum(max(0.0, min(end, until) - max(begin, since)) for since, until in self._seen)
+        return sum(self._within(begin, end))
+
+    def longest(self, begin: float = 0.0, end: float = math.inf) -> float:
+        """The longest standstill of that time, seconds: one runs into a time-out where many short ones do not."""
+        return max(self._within(begin, end), default=0.0)
+
+    def _within(self, begin: float, end: float) -> list[float]:
+        return [max(0.0, min(end, until) - max(begin, since)) for since, until in self._seen]
 
 
 def main() -> None:
