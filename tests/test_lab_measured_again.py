@@ -48,15 +48,19 @@ def test_it():
 """
 
 
+def said_by_pytest(folder: Path) -> str:
+    """What it prints when it runs the tests in this folder, those below `measured` being measured."""
+    (folder / "conftest.py").write_text(CONFTEST)
+    command = [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", "--rootdir", str(folder), str(folder)]
+    return subprocess.run(command, cwd=PROJECT, stdout=subprocess.PIPE, text=True, check=False, timeout=60).stdout
+
+
 def test_who_is_not_measured_has_no_watcher_beside_it(tmp_path: Path) -> None:
     """Before tests that are, and after them."""
-    (tmp_path / "conftest.py").write_text(CONFTEST)
     for folder, watchers in (("apart", 0), ("measured", len(os.sched_getaffinity(0))), ("pure", 0)):
         (tmp_path / folder).mkdir()
         (tmp_path / folder / f"test_{folder}.py").write_text(COUNTS.format(watchers=watchers))
-    command = [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", "--rootdir", str(tmp_path), str(tmp_path)]
-    run = subprocess.run(command, cwd=PROJECT, capture_output=True, text=True, check=False, timeout=60)
-    assert "3 passed in" in run.stdout, run.stdout + run.stderr
+    assert "3 passed in" in said_by_pytest(tmp_path)
 
 
 @pytest.mark.parametrize(
@@ -72,11 +76,8 @@ def test_who_is_not_measured_has_no_watcher_beside_it(tmp_path: Path) -> None:
 )
 def test_what_is_run_again(tmp_path: Path, folder: str, stop: str, times: int, runs: int, outcome: str) -> None:
     """A test that stops a watcher, or does not, and fails so many times."""
-    (tmp_path / "conftest.py").write_text(CONFTEST)
     (tmp_path / folder).mkdir()
     file = tmp_path / folder / "test_file.py"
     file.write_text(FAILS.format(stop=stop.strip(), times=times))
-    command = [sys.executable, "-m", "pytest", "-ra", "-p", "no:cacheprovider", "--rootdir", str(tmp_path), str(tmp_path)]
-    run = subprocess.run(command, cwd=PROJECT, capture_output=True, text=True, check=False, timeout=60)
-    assert outcome in run.stdout, run.stdout + run.stderr
+    assert outcome in said_by_pytest(tmp_path)
     assert len(file.with_suffix(".runs").read_text()) == runs

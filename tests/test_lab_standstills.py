@@ -8,9 +8,9 @@ import signal
 import subprocess
 import sys
 import time
-from pathlib import Path
 
 from tests.lab.standstills import LATE, Standstills
+from tests.lab.supervised import children
 
 STOPPED = 0.5
 """Seconds; longer than machines stand still by themselves."""
@@ -19,18 +19,11 @@ SAID = 0.1
 BUSY = "import time\nend = time.monotonic() + 1.0\nwhile time.monotonic() < end: pass"
 
 
-def watchers() -> set[int]:
-    """The numbers of all that this process has."""
-    children = Path(f"/proc/self/task/{os.getpid()}/children").read_text().split()
-    return {int(child) for child in children if b"tests.lab.standstills" in Path(f"/proc/{child}/cmdline").read_bytes()}
-
-
 def test_what_stands_still_is_taken_off() -> None:
     """The stop, and only as much of it as lies between the two moments."""
-    others = watchers()
     with Standstills() as machine:
         before = time.monotonic()
-        stopped = min(watchers() - others)
+        stopped = children(os.getpid())[0]
         os.kill(stopped, signal.SIGSTOP)
         begin = time.monotonic()
         time.sleep(STOPPED)

@@ -14,7 +14,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from pathlib import Path
 from types import FrameType, TracebackType
 from typing import Self
@@ -31,8 +31,6 @@ class Standstills:
 
     def __init__(self, late: float = LATE) -> None:
         self._late = late
-        self._said: list[tuple[float, float]] = []
-        """By each watcher for itself."""
         self._seen: list[tuple[float, float]] = []
         """By any of them: in order, none touches the next."""
 
@@ -62,10 +60,14 @@ class Standstills:
             self._take(watcher.stdout.readlines())
 
     def _take(self, lines: Iterable[bytes]) -> None:
-        for line in lines:
-            begin, end = map(float, line.split())
-            self._said.append((begin, end))
-        self._seen = list(_joined(sorted(self._said)))
+        told = [(float(begin), float(end)) for begin, end in map(bytes.split, lines)]
+        joined: list[tuple[float, float]] = []
+        for begin, end in sorted([*self._seen, *told]):
+            if joined and begin <= joined[-1][1]:
+                joined[-1] = joined[-1][0], max(end, joined[-1][1])
+            else:
+                joined.append((begin, end))
+        self._seen = joined
 
     def between(self, begin: float, end: float) -> float:
         """For how many seconds of those any core stood still."""
@@ -77,19 +79,6 @@ class Standstills:
 
     def _within(self, begin: float, end: float) -> list[float]:
         return [max(0.0, min(end, until) - max(begin, since)) for since, until in self._seen]
-
-
-def _joined(spans: Iterable[tuple[float, float]]) -> Iterator[tuple[float, float]]:
-    """The same time, in spans that do not touch: given in order of their beginning."""
-    since, until = -math.inf, -math.inf
-    for begin, end in spans:
-        if begin > until:
-            if until > since:
-                yield since, until
-            since = begin
-        until = max(until, end)
-    if until > since:
-        yield since, until
 
 
 def main() -> None:
