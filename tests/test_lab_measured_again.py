@@ -49,9 +49,10 @@ def test_it():
 
 
 def said_by_pytest(folder: Path) -> str:
-    """What it prints when it runs the tests in this folder, those below `measured` being measured."""
+    """What it prints, set as it is here, when it runs the tests in this folder, those below `measured` being measured."""
     (folder / "conftest.py").write_text(CONFTEST)
-    command = [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", "--rootdir", str(folder), str(folder)]
+    settings = ["-c", str(PROJECT / "pyproject.toml"), "--rootdir", str(folder), "-p", "no:cacheprovider"]
+    command = [sys.executable, "-m", "pytest", *settings, str(folder)]
     return subprocess.run(command, cwd=PROJECT, stdout=subprocess.PIPE, text=True, check=False, timeout=60).stdout
 
 
@@ -79,5 +80,7 @@ def test_what_is_run_again(tmp_path: Path, folder: str, stop: str, times: int, r
     (tmp_path / folder).mkdir()
     file = tmp_path / folder / "test_file.py"
     file.write_text(FAILS.format(stop=stop.strip(), times=times))
-    assert outcome in said_by_pytest(tmp_path)
+    said = said_by_pytest(tmp_path)
+    assert outcome in said
+    assert said.count(f"RERUN {folder}/test_file.py::test_it") == runs - 1
     assert len(file.with_suffix(".runs").read_text()) == runs
