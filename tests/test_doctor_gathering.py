@@ -22,6 +22,8 @@ table ip clash {
 }
 """
 """Two packets of one socket are two connections for the kernel, whose replies are one: the second cannot be inserted."""
+AGAIN = 2
+"""Queries that may have been lost and sent again, so that nobody but the kernel knows of it."""
 
 
 def gathered(namespace: Namespace, *arguments: str, before: tuple[str, ...] = ()) -> Facts:
@@ -58,12 +60,16 @@ def facts() -> Iterator[Facts]:
 
 
 def test_counters_and_connections(facts: Facts) -> None:
+    """A port that was drawn before, for another socket, loses a query too: now and then one is more than what pairs lost."""
     assert facts.conntrack is not None
     assert facts.conntrack.most > 0
     lost = sum(row["insert_failed"] for row in facts.conntrack.after)
     (server,) = facts.servers
-    assert server.together is not None
-    assert lost == server.together.halves == server.together.sent
+    together, apart = server.together, server.apart
+    assert together is not None
+    assert apart is not None
+    assert together.halves == together.sent
+    assert 0 <= lost - together.lost - apart.lost <= AGAIN
     assert facts.connections is not None
     assert any((one.source, one.destination) == ("192.0.2.1", SERVER) for one in facts.connections.some), "our own queries"
     told = found(facts)

@@ -1,73 +1,53 @@
 """When the machine itself stood still: what befell a process that does nothing but wake up, on each core.
 
-    python -m tests.lab.standstills LATE CORE        (until it is told to end, it prints each standstill: from when, until when)
+    python -m tests.lab.standstills CORE        (told to end, it prints each standstill: from when, until when)
 
 Cores that are shared with other machines stop for tens of milliseconds, at any moment. No program can answer meanwhile, so
 what a test measures has such time taken off. What one program does with its own time is not: the scheduler wakes the watcher
 beside it. Where several want one core, the watcher waits for its turn as they do, some milliseconds at a time.
 """
 
-import fcntl
 import math
 import os
 import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterable
 from pathlib import Path
 from types import FrameType, TracebackType
 from typing import Self
 
 PROJECT = Path(__file__).resolve().parents[2]
+NAP = 0.001
+"""Seconds between two looks at the clock."""
 LATE = 0.004
-"""Seconds: four times a watcher's nap. One that took longer was a standstill."""
-UNREAD = 1 << 20
-"""Octets that a watcher may have written before anybody looks: some 25,000 standstills."""
+"""Seconds. A nap that is longer was a standstill."""
 
 
 class Standstills:
-    """A watcher on each core, from the `with` on; what they saw of at least `late` seconds, so far. Times are monotonic."""
+    """A watcher on each core, from the `with` on; what they saw, once it is over. Times are those of the monotonic clock."""
 
-    def __init__(self, late: float = LATE) -> None:
-        self._late = late
+    def __init__(self) -> None:
         self._seen: list[tuple[float, float]] = []
-        """By any of them: in order, none touches the next."""
 
     def __enter__(self) -> Self:
-        command = ["setpriv", "--pdeathsig", "KILL", sys.executable, "-m", "tests.lab.standstills", str(self._late)]
+        command = ["setpriv", "--pdeathsig", "KILL", sys.executable, "-m", "tests.lab.standstills"]
         cores = sorted(os.sched_getaffinity(0))
         self._watchers = [subprocess.Popen([*command, str(core)], cwd=PROJECT, stdout=subprocess.PIPE) for core in cores]
         for watcher in self._watchers:
             assert watcher.stdout is not None
             assert watcher.stdout.readline() == b"watching\n"
-            os.set_blocking(watcher.stdout.fileno(), False)
-            fcntl.fcntl(watcher.stdout, fcntl.F_SETPIPE_SZ, UNREAD)
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None) -> None:
         for watcher in self._watchers:
             watcher.terminate()
-        for watcher in self._watchers:
-            assert watcher.stdout is not None
-            os.set_blocking(watcher.stdout.fileno(), True)
-            self._take(watcher.communicate()[0].splitlines())
-
-    def look(self) -> None:
-        """Take in what was seen so far, while the `with` lasts: a standstill is told of when it is over."""
-        for watcher in self._watchers:
-            assert watcher.stdout is not None
-            self._take(watcher.stdout.readlines())
-
-    def _take(self, lines: Iterable[bytes]) -> None:
-        told = [(float(begin), float(end)) for begin, end in map(bytes.split, lines)]
-        joined: list[tuple[float, float]] = []
-        for begin, end in sorted([*self._seen, *told]):
-            if joined and begin <= joined[-1][1]:
-                joined[-1] = joined[-1][0], max(end, joined[-1][1])
+        said = b"".join(watcher.communicate()[0] for watcher in self._watchers)
+        for begin, end in sorted(tuple(map(float, line.split())) for line in said.splitlines()):
+            if self._seen and begin <= self._seen[-1][1]:
+                self._seen[-1] = self._seen[-1][0], max(end, self._seen[-1][1])
             else:
-                joined.append((begin, end))
-        self._seen = joined
+                self._seen.append((begin, end))
 
     def between(self, begin: float, end: float) -> float:
         """For how many seconds of those any core stood still."""
@@ -83,7 +63,6 @@ class Standstills:
 
 def main() -> None:
     """The program."""
-    late = float(sys.argv[1])
     is_over = False
 
     def finish(number: int, frame: FrameType | None) -> None:  # noqa: ARG001 - as signal(2) calls it
@@ -91,18 +70,19 @@ def main() -> None:
         is_over = True
 
     signal.signal(signal.SIGTERM, finish)
-    os.sched_setaffinity(0, {int(sys.argv[2])})
+    os.sched_setaffinity(0, {int(sys.argv[1])})
+    seen = []
     before, is_last = time.monotonic(), False
     sys.stdout.write("watching\n")
     sys.stdout.flush()
     while not is_last:
         is_last = is_over  # one look more, for it may have stood still until now
-        time.sleep(late / 4)
+        time.sleep(NAP)
         now = time.monotonic()
-        if now - before > late:
-            sys.stdout.write(f"{before} {now}\n")
-            sys.stdout.flush()
+        if now - before > LATE:
+            seen.append((before, now))
         before = now
+    sys.stdout.writelines(f"{since} {until}\n" for since, until in seen)
 
 
 if __name__ == "__main__":
