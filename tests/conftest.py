@@ -2,8 +2,8 @@
 
 It ends programs that tests start too, where whoever started the tests has it ignored (`make test &`). Servers that are played
 in this process are not held up by its collector. Where real daemons are measured on a real clock, a failure counts when it
-happens three times in a row: a clock on shared cores says as much about the neighbours. At the end of the run each failure that
-did not happen again is told in full, and only so many tests are run again at all (pyproject.toml).
+happens three times in a row: a clock on shared cores says as much about the neighbours. At the end of the run each failure
+before that is told in full, and only so many tests are run again at all (pyproject.toml).
 """
 
 import gc

@@ -7,26 +7,25 @@ from pathlib import Path
 
 import pytest
 
-from tests.lab.standstills import PROJECT
+from tests.lab.project import ROOT
 
 FAILS = """
 from pathlib import Path
 
 def test_it():
     runs = Path(__file__).with_suffix(".runs")
-    runs.touch()
-    run = runs.stat().st_size
-    runs.write_text("x" * (run + 1))
-    assert run >= {times}, "as often as this"
+    with runs.open("a") as file:
+        file.write("x")
+    assert runs.stat().st_size > {times}, "as often as this"
 """
 
 
 def said_by_pytest(folder: Path) -> str:
     """What it prints when it runs the tests in this folder as if it was the project's."""
-    shutil.copy(PROJECT / "tests/conftest.py", folder)
-    settings = ["-c", str(PROJECT / "pyproject.toml"), "--rootdir", str(folder), "-p", "no:cacheprovider"]
+    shutil.copy(ROOT / "tests/conftest.py", folder)
+    settings = ["-c", str(ROOT / "pyproject.toml"), "--rootdir", str(folder), "-p", "no:cacheprovider"]
     command = [sys.executable, "-m", "pytest", *settings, str(folder)]
-    return subprocess.run(command, cwd=PROJECT, stdout=subprocess.PIPE, text=True, check=False, timeout=60).stdout
+    return subprocess.run(command, cwd=ROOT, stdout=subprocess.PIPE, text=True, check=False, timeout=60).stdout
 
 
 @pytest.mark.parametrize(
