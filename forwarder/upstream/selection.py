@@ -130,7 +130,7 @@ class Attempts:
             self.open.remove(attempt)
             if outcome.kind is FAILURE:
                 server.answered(now)
-                self._take_failure(send, outcome.rcode)
+                self._take_failure(attempt, outcome.rcode, now)
                 return False
             server.tally.answered(now - attempt.sent_at)
             server.took(send.leg, now - attempt.sent_at, now)
@@ -178,9 +178,10 @@ class Attempts:
     def _may_know(self, number: int) -> bool:
         return not self._is_ruled_out(number) and self._candidates[number].is_usable
 
-    def _take_failure(self, send: Send, rcode: int) -> None:
+    def _take_failure(self, attempt: Attempt, rcode: int, now: float) -> None:
+        send = attempt.send
         server = self._candidates[send.server]
-        server.tally.failed_with(rcode)
+        server.tally.failed_with(rcode, now - attempt.sent_at)
         if rcode in REFUSES_EDNS and send.edns and not server.dialect.knows_edns:
             if not self._refused >> send.server & 1:
                 self._refused |= 1 << send.server

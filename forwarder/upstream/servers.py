@@ -146,7 +146,9 @@ class Server:
         if answered:
             if self.health.probe_answered(now):
                 self._came_up()
-        elif self.health.probe_failed(now):
+            return
+        self.tally.probe_failed()
+        if self.health.probe_failed(now):
             logger.warning("forwarder: upstream %s is down, nothing comes from it: it is asked last, and probed", self.name)
             self.tally.is_up(up=False)
             self.settle()

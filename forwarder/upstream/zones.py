@@ -107,6 +107,8 @@ class Zone:
         servers = self._servers
         if not servers:
             return NOBODY_CONFIGURED
+        if self.is_down:
+            servers[0].tally.asked_while_all_are_down()
         if self._is_equal:
             self._next = (self._next + 1) % len(servers)
             servers = servers[self._next :] + servers[: self._next]
