@@ -3,6 +3,7 @@
 Never changes what it looks at. Always holds: an upstream, a worker and a count mean the same wherever they are shown.
 """
 
+import os
 import time
 from collections.abc import Callable, Mapping, Sequence
 
@@ -10,8 +11,10 @@ import msgspec
 
 from forwarder.observe import metrics, reading
 from forwarder.observe.advice import advice
+from forwarder.observe.conntrack import conntrack
 from forwarder.observe.history import History
-from forwarder.observe.overview import Moment, Names, Overview
+from forwarder.observe.overview import Conntrack, Moment, Names, Overview
+from forwarder.observe.processes import resident_octets, seconds_used
 from forwarder.observe.totals import Totals
 from forwarder.succession import Succession
 from forwarder.workers import Worker
@@ -27,6 +30,7 @@ class Showing:
         self._totals = totals
         self._generations = generations
         self._started = time.time()
+        self._seconds_used = 0.0
 
     def counts(self) -> Sequence[int]:
         """Every slot of the counters, over all workers that were."""
@@ -48,6 +52,23 @@ class Showing:
         """Datagrams lost at the receive queues of all addresses."""
         return self._generations.receive_drops
 
+    def figures(self) -> metrics.Figures:
+        """What /metrics says beside the counters."""
+        config = self._generations.now.config
+        pids = {f"worker-{worker.number}": worker.pid for worker in self.workers() if worker.pid is not None}
+        resident = {process: resident_octets(pid) for process, pid in {"supervisor": os.getpid(), **pids}.items()}
+        used = seconds_used(os.getpid(), with_children=True) + sum(map(seconds_used, pids.values()))
+        self._seconds_used = max(self._seconds_used, used)  # one that ends between the two looks is in neither
+        return metrics.Figures(
+            workers_restarted=self.workers_restarted(),
+            receive_drops=self.receive_drops(),
+            upstreams=self.upstreams(),
+            resident={process: octets for process, octets in resident.items() if octets is not None},
+            seconds_used=self._seconds_used,
+            conntrack=conntrack(),
+            server=config.listen.addresses[0] if config.observe.coredns_names else None,
+        )
+
     def names(self) -> Names | None:
         """The names asked for in the last minutes; None where nobody looks at them."""
         return None
@@ -66,7 +87,7 @@ class Showing:
                 workers=self.workers(),
                 max_cache_octets=config.cache.memory * len(self.workers()),
                 counted={"workers_restarted": self.workers_restarted(), "receive_drops": self.receive_drops()},
-                conntrack=None,
+                conntrack=_table(),
                 names=self.names(),
             ),
         )
@@ -82,3 +103,11 @@ class Showing:
         """With what happened in the second before."""
         paces = self.history.paces
         return Moment(now, paces[-1] if paces else None)
+
+
+def _table() -> Conntrack | None:
+    """The node's table of connections; what the kernel does not say is 0."""
+    found = conntrack()
+    if found is None:
+        return None
+    return Conntrack(found.entries or 0, found.limit or 0, found.insert_failed or 0, found.drop or 0)

@@ -33,7 +33,6 @@ def test_the_defaults_are_silent() -> None:
     [
         ("observe.query_log", "all"),
         ("observe.query_log_file", "/var/log/queries"),
-        ("observe.coredns_names", True),
     ],
 )
 def test_refused(path: str, value: Value) -> None:

@@ -42,6 +42,8 @@ class Room:
 
 LEAVES = "errors link observe.counters"
 FIGURES = "observe.overview observe.reading observe.history observe.advice"
+WRITTEN = "observe.exposition observe.sums observe.coredns_names"
+OF_THE_MACHINE = "observe.conntrack observe.processes"
 PARENT = "beside intercepting systemd privileges holdings succession showing"
 PARENT += " greeting flushes handover control watching config terminal"
 BEFORE = "collecting fence orphan control"
@@ -71,12 +73,15 @@ ROOMS: Mapping[str, Room] = {
     **dict.fromkeys(("fence", "privileges"), Room("capabilities errors")),
     "lookup": Room("node.resolv_conf lookup.settings wire errors terminal", "dnslib"),
     "lookup.settings": Room("node.resolv_conf"),
-    "doctor": Room("arguments config config_file lookup.settings node.resolv_conf wire errors", "msgspec"),
+    "doctor": Room("arguments config config_file lookup.settings node.resolv_conf observe.conntrack wire errors", "msgspec"),
     # The supervisor and its parts, the pages and the command line.
     "observe.overview": Room("observe.counters", "msgspec"),
     **dict.fromkeys(("observe.reading", "observe.history", "observe.advice"), Room("observe.overview observe.counters")),
-    "observe.metrics": Room("observe.counters errors", "prometheus_client"),
-    "observe.pages": Room("observe.metrics observe.counters errors", "prometheus_client starlette uvicorn"),
+    **dict.fromkeys(("observe.exposition", "observe.conntrack", "observe.processes"), Room()),
+    "observe.sums": Room("observe.counters"),
+    "observe.coredns_names": Room("observe.counters observe.sums observe.exposition"),
+    "observe.metrics": Room("observe.counters observe.sums observe.exposition observe.coredns_names observe.conntrack"),
+    "observe.pages": Room("observe.metrics observe.exposition observe.counters errors", "starlette uvicorn"),
     "observe.totals": Room("observe.counters"),
     **dict.fromkeys(("adoption", "trust"), Room("config errors")),
     "sockets": Room("adoption steering config errors"),
@@ -91,7 +96,7 @@ ROOMS: Mapping[str, Room] = {
     "holdings": Room(f"{GENERATIONS} systemd privileges handover control config terminal {LEAVES}"),
     "succession": Room(f"{GENERATIONS} watching config errors"),
     "greeting": Room("watching config link"),
-    "showing": Room(f"{FIGURES} observe.metrics observe.totals succession workers", "msgspec"),
+    "showing": Room(f"{FIGURES} {OF_THE_MACHINE} observe.metrics observe.totals succession workers", "msgspec"),
     "supervisor": Room(f"{PARENT} {GENERATIONS} observe.totals observe.pages {LEAVES}", "uvicorn"),
     "cli": Room(
         "arguments usage supervisor succession watching config config_file control wire observe.metrics errors terminal"
@@ -100,7 +105,7 @@ ROOMS: Mapping[str, Room] = {
     "__main__": Room("cli"),
 }
 
-PURE = ("wire", "cache", "upstream.pipelining", "steering", *FIGURES.split())
+PURE = ("wire", "cache", "upstream.pipelining", "steering", *FIGURES.split(), *WRITTEN.split())
 """What decides is handed bytes and `now`: these rooms cannot wait, listen, read the clock, throw dice or write logs."""
 IMPURE = frozenset(("asyncio", "logging", "random", "select", "selectors", "socket", "ssl", "threading", "time"))
 

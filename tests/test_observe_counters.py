@@ -22,7 +22,9 @@ def spans() -> list[tuple[int, int]]:
             (row + counters.QUERIES_IN_ROW, len(counters.UPSTREAM_TRANSPORTS)),
             (row + counters.FAILURES_IN_ROW, len(counters.FAILURE_REASONS)),
             (row + counters.SECONDS_IN_ROW, counters.PER_HISTOGRAM),
+            (row + counters.SERVFAIL_SECONDS_IN_ROW, counters.PER_HISTOGRAM),
             (row + counters.MISMATCHED_IN_ROW, 1),
+            (row + counters.PROBE_FAILURES_IN_ROW, 1),
             (row + counters.UP_IN_ROW, 1),
             (row + counters.CONNECTIONS_IN_ROW, 1),
             (row + counters.LOOPED_IN_ROW, 1),
@@ -31,7 +33,7 @@ def spans() -> list[tuple[int, int]]:
     single = (
         counters.CACHE_BYTES, counters.CACHE_EVICTIONS, counters.COALESCED, counters.PREFETCHES, counters.DEADLINE_MISSED,
         counters.REFUSED_CLIENTS, counters.MALFORMED_QUERIES, counters.IN_PROGRESS, counters.TCP_CONNECTIONS,
-        counters.SPLIT_PAIRS, counters.HEARTBEAT,
+        counters.SPLIT_PAIRS, counters.ALL_DOWN, counters.HEARTBEAT,
     )  # fmt: skip
     return found + [(slot, 1) for slot in single]
 

@@ -12,6 +12,7 @@ from dataclasses import asdict, dataclass, field
 import pytest
 
 from forwarder.observe import counters, metrics, pages
+from forwarder.observe.exposition import CONTENT_TYPE
 
 SECONDS = 20
 
@@ -39,20 +40,14 @@ class Shown:
     def counts(self) -> Sequence[int]:
         return self.slots
 
-    def workers_restarted(self) -> int:
-        return self.restarted
-
     def workers(self) -> Sequence[ShownWorker]:
         return self.known
 
-    def upstreams(self) -> dict[str, bool]:
-        return self.rows
+    def figures(self) -> metrics.Figures:
+        return metrics.Figures(workers_restarted=self.restarted, receive_drops=5, upstreams=self.rows)
 
     def is_ready(self) -> bool:
         return self.ready
-
-    def receive_drops(self) -> int:
-        return 5
 
 
 Visit = Callable[[int], object]
@@ -105,11 +100,11 @@ def test_metrics_are_those_of_the_collector() -> None:
     shown.slots[counters.COALESCED] = 9
     got = answer(shown, "/metrics")
     assert got.status == 200
-    assert got.headers["content-type"] == metrics.CONTENT_TYPE
+    assert got.headers["content-type"] == CONTENT_TYPE
     lines = got.body.decode().splitlines()
-    assert "forwarder_coalesced_total 9.0" in lines
-    assert "forwarder_workers_restarted_total 3.0" in lines
-    assert "forwarder_receive_drops_total 5.0" in lines
+    assert "forwarder_coalesced_total 9" in lines
+    assert "forwarder_workers_restarted_total 3" in lines
+    assert "forwarder_receive_drops_total 5" in lines
     assert any(line.startswith('forwarder_upstream_up{upstream="192.0.2.1:53"}') for line in lines)
 
 

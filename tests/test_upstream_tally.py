@@ -60,6 +60,27 @@ def test_seconds_as_a_histogram_in_microseconds(slots: memoryview, tally: Tally)
     }
 
 
+@pytest.mark.parametrize(("rcode", "is_timed"), [(2, True), (5, False), (1, False), (9, False)])
+def test_how_late_a_servfail_came(slots: memoryview, tally: Tally, rcode: int, *, is_timed: bool) -> None:
+    tally.failed_with(rcode, 0.8)
+    reason = counters.FAILURES_IN_ROW + counters.FAILURE_REASONS.index(REASON_FOR_RCODE.get(rcode, "other"))
+    seconds = {
+        counters.SERVFAIL_SECONDS_IN_ROW + counters.SECONDS_BUCKETS.index(1.0): 1,
+        counters.SERVFAIL_SECONDS_IN_ROW + counters.SUM_IN_HISTOGRAM: 800_000,
+    }
+    assert moved(slots) == {reason: 1, **(seconds if is_timed else {})}
+
+
+def test_probes_that_brought_nothing(slots: memoryview, tally: Tally) -> None:
+    tally.probe_failed()
+    assert moved(slots) == {counters.PROBE_FAILURES_IN_ROW: 1}
+
+
+def test_questions_while_all_are_down_are_of_the_whole_worker(slots: memoryview, tally: Tally) -> None:
+    tally.asked_while_all_are_down()
+    assert {place: value for place, value in enumerate(slots) if value} == {counters.ALL_DOWN: 1}
+
+
 def test_mismatched(slots: memoryview, tally: Tally) -> None:
     tally.mismatched()
     assert moved(slots) == {counters.MISMATCHED_IN_ROW: 1}

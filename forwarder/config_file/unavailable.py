@@ -12,7 +12,6 @@ from forwarder.config import Config
 REFUSED: dict[str, tuple[tuple[object, ...], str]] = {
     "observe.query_log": (("off",), "write off: no query is logged"),
     "observe.query_log_file": ((None,), "no query is logged, leave it out"),
-    "observe.coredns_names": ((False,), "write false, and use the names at /metrics"),
 }
 """Path -> the values that are taken, and what to write instead of others."""
 

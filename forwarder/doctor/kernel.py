@@ -10,6 +10,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 from forwarder.doctor.facts import Connection, Connections
+from forwarder.observe.conntrack import counters_in
 
 MAX_CONNECTIONS = 200
 """Of those that are DNS, kept; all are counted."""
@@ -22,17 +23,8 @@ _LEAF = re.compile(r"\|-- (\S+)")
 
 
 def conntrack_counters(text: str) -> tuple[dict[str, int], ...]:
-    """/proc/net/stat/nf_conntrack: names on the first line, then hexadecimal figures, a line for each CPU."""
-    lines = text.splitlines()
-    names = lines[0].split() if lines else []
-    found = []
-    for line in lines[1:]:
-        try:
-            figures = dict(zip(names, (int(word, 16) for word in line.split()), strict=False))
-        except ValueError:
-            continue
-        found.append({name: figures[name] for name in COUNTERS if name in figures})
-    return tuple(found)
+    """/proc/net/stat/nf_conntrack: of each CPU, those that are kept."""
+    return tuple({name: figures[name] for name in COUNTERS if name in figures} for figures in counters_in(text))
 
 
 def dns_connections(lines: Iterable[str], ports: frozenset[int]) -> Connections:

@@ -103,9 +103,9 @@ class CorednsNames:
         by_rcode: dict[tuple[str, str], int] = {}
         for (rcode, source), total in sums.responses(slots):
             by_rcode[rcode, PLUGINS[source]] = by_rcode.get((rcode, PLUGINS[source]), 0) + total
-        for key, total in by_rcode.items():
-            if total or key[0] in USUAL_RCODES:
-                responses.add((self._server, ZONE, VIEW, *key), total)
+        for (rcode, plugin), total in by_rcode.items():
+            if total or rcode in USUAL_RCODES:
+                responses.add((self._server, ZONE, VIEW, rcode, plugin), total)
         seconds = Family(
             "coredns_dns_request_duration_seconds",
             HISTOGRAM,
@@ -132,13 +132,19 @@ class CorednsNames:
         for name, sentence, total in (
             ("coredns_cache_requests", "Queries that the cache was asked for.", missed + sum(hits.values())),
             ("coredns_cache_misses", "Responses for which an upstream was asked, or lately failed.", missed),
-            ("coredns_cache_prefetch", "Answers in use that were asked for again before they ended.", slots[counters.PREFETCHES]),
+            (
+                "coredns_cache_prefetch",
+                "Answers in use that were asked for again before they ended.",
+                slots[counters.PREFETCHES],
+            ),
             ("coredns_cache_served_stale", "Responses with data whose TTL was over.", stale),
         ):
             family = Family(name, COUNTER, sentence, CACHE)
             family.add(of_all, total)
             yield family
-        entries = Family("coredns_cache_entries", GAUGE, "Answers in memory; denial: negative ones and failures.", CACHE_BY_TYPE)
+        entries = Family(
+            "coredns_cache_entries", GAUGE, "Answers in memory; denial: negative ones and failures.", CACHE_BY_TYPE
+        )
         by_kind = dict(zip(counters.CACHE_KINDS, slots[counters.CACHE_ENTRIES_AT : counters.CACHE_BYTES], strict=True))
         entries.add((self._server, SUCCESS, ZONE, VIEW), by_kind["positive"])
         entries.add((self._server, DENIAL, ZONE, VIEW), by_kind["negative"] + by_kind["failure"])

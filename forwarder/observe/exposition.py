@@ -40,7 +40,7 @@ class Family:
         """One histogram: upper bounds with how many were no longer, the last of them all; and the sum."""
         count = 0
         names = (*self.labels, "le")
-        for bound, count in buckets:  # noqa: B007 - the last is the count
+        for bound, count in buckets:
             self.lines.append(f"{_series(self.name + '_bucket', names, (*values, bound))} {count}")
         self.lines.append(f"{_series(self.name + '_count', self.labels, values)} {count}")
         self.lines.append(f"{_series(self.name + '_sum', self.labels, values)} {total}")
@@ -78,8 +78,8 @@ def _single(family: Family, figure: float) -> Family:
 def _series(name: str, labels: Labels, values: Labels) -> str:
     if not labels:
         return name
-    pairs = ",".join(f'{label}="{_escaped(value, quotes=True)}"' for label, value in zip(labels, values, strict=True))
-    return f"{name}{{{pairs}}}"
+    pairs = (f'{label}="{_escaped(value, quotes=True)}"' for label, value in sorted(zip(labels, values, strict=True)))
+    return f"{name}{{{','.join(pairs)}}}"
 
 
 def _escaped(text: str, *, quotes: bool = False) -> str:

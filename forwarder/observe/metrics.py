@@ -1,13 +1,14 @@
 """What is counted, as Prometheus reads it: the counters of all workers and those of the supervisor under their names.
 
 Only reads, never writes a slot. Always holds: a series that has been shown is shown from then on and never falls, gauges
-excepted; no gauge speaks of an upstream that is asked no more; no label has a value that clients choose, names they ask for least
-of all; a scrape takes a millisecond of the supervisor and nothing of any worker.
+excepted; no gauge speaks of an upstream that is asked no more; no label has a value that clients choose, least of all a name
+they ask for; a scrape takes a millisecond of the supervisor and nothing of any worker.
 """
 
 import platform
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cache
 from importlib.metadata import PackageNotFoundError
 from importlib.metadata import version as version_of_package
 
@@ -271,7 +272,7 @@ def _node(table: Conntrack | None) -> Iterable[Family]:
         ),
         (
             table.limit,
-            Family("forwarder_conntrack_entries_limit", GAUGE, "Connections that the kernel can track; when full it drops packets."),
+            Family("forwarder_conntrack_entries_limit", GAUGE, "Connections the kernel can track; when full it drops packets."),
         ),
     ):
         if figure is not None:
@@ -284,6 +285,7 @@ def rendered(collector: Collector) -> bytes:
     return written(collector.collect())
 
 
+@cache
 def version() -> str:
     """The version of the installed package; `0` when it runs from a tree that was never installed."""
     try:

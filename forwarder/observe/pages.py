@@ -7,7 +7,7 @@ query of a page, and a page that is broken or a client that is slow costs the DN
 import asyncio
 import contextlib
 import socket
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from typing import Protocol
 
 import uvicorn
@@ -18,6 +18,7 @@ from starlette.routing import Route
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from forwarder.observe import metrics
+from forwarder.observe.exposition import CONTENT_TYPE
 
 HEADERS = [
     ("cache-control", "no-store"),
@@ -63,8 +64,8 @@ class Shown(Protocol):
     def counts(self) -> Sequence[int]:
         """Every slot of the counters, over all workers, as `observe.counters` lays them out."""
 
-    def upstreams(self) -> Mapping[str, bool]:
-        """Whose each row for upstreams is, in their order -> whether it is asked now."""
+    def figures(self) -> metrics.Figures:
+        """What else /metrics says."""
 
     def workers(self) -> Sequence[ShownWorker]:
         """Every worker, those that wait to be started again included."""
@@ -72,25 +73,13 @@ class Shown(Protocol):
     def is_ready(self) -> bool:
         """Whether queries were answered at least once, and the end is not near."""
 
-    def workers_restarted(self) -> int:
-        """How often a worker was started again, those that are gone included."""
-
-    def receive_drops(self) -> int:
-        """Datagrams lost at the receive queues."""
-
 
 def application(shown: Shown) -> Starlette:
     """The pages as an ASGI application."""
-
-    def figures() -> metrics.Figures:
-        return metrics.Figures(
-            workers_restarted=shown.workers_restarted(), receive_drops=shown.receive_drops(), upstreams=shown.upstreams()
-        )
-
-    collector = metrics.Collector(shown.counts, figures)
+    collector = metrics.Collector(shown.counts, shown.figures)
 
     async def show_metrics(_: Request) -> Response:
-        return Response(metrics.rendered(collector), headers={"content-type": metrics.CONTENT_TYPE})
+        return Response(metrics.rendered(collector), headers={"content-type": CONTENT_TYPE})
 
     async def show_health(_: Request) -> Response:
         workers = shown.workers()
