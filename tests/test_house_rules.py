@@ -110,7 +110,7 @@ PURE = ("wire", "cache", "upstream.pipelining", "steering", *FIGURES.split(), *W
 IMPURE = frozenset(("asyncio", "logging", "random", "select", "selectors", "socket", "ssl", "threading", "time"))
 
 DATA_PLANE = ("worker", "collecting", "snapshotting", "serving", "cache", "upstream", "wire")
-NEVER_IN_DATA_PLANE = frozenset(("dnslib", "prometheus_client", "pyroute2", "rich", "starlette", "uvicorn", "yaml"))
+NEVER_IN_DATA_PLANE = frozenset(("dnslib", "pyroute2", "rich", "starlette", "uvicorn", "yaml"))
 ROOMS_NEVER_IN_DATA_PLANE = ("doctor", "importing", "lookup", "node", "observe.metrics", "observe.pages")
 
 EMPTY_NAMES = frozenset(("base", "common", "helper", "helpers", "misc", "util", "utils"))
@@ -118,7 +118,7 @@ EMPTY_CLASS_NAME = re.compile(r"Forwarder|Base([A-Z0-9].*)?|.*(Manager|Handler|H
 MAX_MODULE_LINES = 400
 MAX_BODY_LINES = 50
 MAX_PARAMETERS = 6
-IMPORT_NAMES = {"prometheus-client": "prometheus_client", "PyYAML": "yaml"}
+IMPORT_NAMES = {"PyYAML": "yaml"}
 """Distribution -> what one imports, where the two differ."""
 
 
