@@ -20,16 +20,19 @@ from forwarder import config_file
 from forwarder.config import Config, doors_of, split_address
 from tests.lab.kustomized import Manifest, containers, rendered
 from tests.lab.project import ROOT
+from tests.lab.prometheus import relabelled
 
 KUBERNETES = ROOT / "config" / "kubernetes"
 OVERLAYS = ("overlays/link-local", "overlays/intercept")
 FOLDERS = (*OVERLAYS, "metrics", "down")
+OF_OTHERS = ("monitoring",)
+"""With kinds that the API server does not have of its own."""
 OLDEST = "1.25"
 """From here on a DaemonSet may surge without a feature gate."""
 NEWEST = kubernetes_validate.utils.major_minor(kubernetes_validate.latest_version())
 USER = 65532
 PROBES = {"startupProbe": "/health", "livenessProbe": "/health", "readinessProbe": "/ready"}
-MANIFESTS = {folder: rendered(KUBERNETES / folder) for folder in FOLDERS}
+MANIFESTS = {folder: rendered(KUBERNETES / folder) for folder in (*FOLDERS, *OF_OTHERS)}
 
 
 def of_kind(kind: str, folder: str) -> Manifest:
@@ -257,6 +260,33 @@ def test_metrics_are_found_at_the_daemon_s_pods() -> None:
     assert port["targetPort"] == split_address(configuration(OVERLAYS[0]).observe.http)[1]
 
 
+def test_the_operator_s_prometheus_finds_them_though_they_declare_no_port(tmp_path: Path) -> None:
+    """Of one without a port the operator makes its relabelings and no more (pkg/prometheus/promcfg.go): those are tried."""
+    monitor = of_kind("PodMonitor", "monitoring")["spec"]
+    labels = of_kind("DaemonSet", OVERLAYS[0])["spec"]["template"]["metadata"]["labels"]
+    port = split_address(configuration(OVERLAYS[0]).observe.http)[1]
+    (endpoint,) = monitor["podMetricsEndpoints"]
+    assert monitor["selector"] == {"matchLabels": labels}
+    assert {"port", "portNumber", "targetPort"}.isdisjoint(endpoint)
+    names = {"sourceLabels": "source_labels", "targetLabel": "target_label"}
+    relabelings = [{names.get(key, key): value for key, value in one.items()} for one in endpoint["relabelings"]]
+    pods = [
+        ("192.0.2.7", main(OVERLAYS[0])["name"]),
+        ("2001:db8::7", main(OVERLAYS[0])["name"]),
+        ("192.0.2.7", first(OVERLAYS[0])["name"]),
+    ]
+    found = [
+        {"__meta_kubernetes_pod_ip": ip, "__meta_kubernetes_pod_container_name": name, "__meta_kubernetes_pod_node_name": "n"}
+        for ip, name in pods
+    ]
+    seen = relabelled(relabelings, [(labels["__meta_kubernetes_pod_ip"], labels) for labels in found], tmp_path)
+    assert [(one.get("__address__"), one.get("node")) for one in seen] == [
+        (f"192.0.2.7:{port}", "n"),
+        (f"[2001:db8::7]:{port}", "n"),
+        (None, None),
+    ]
+
+
 def test_what_takes_the_node_s_pieces_away_needs_nothing_else() -> None:
     """The configuration may be gone already."""
     assert first("down")["args"] == ["node", "down"]
@@ -266,7 +296,7 @@ def test_what_takes_the_node_s_pieces_away_needs_nothing_else() -> None:
 
 def test_the_guide_names_every_folder() -> None:
     guide = (ROOT / "docs" / "kubernetes.md").read_text()
-    assert all(f"config/kubernetes/{folder}" in guide for folder in FOLDERS)
+    assert all(f"config/kubernetes/{folder}" in guide for folder in (*FOLDERS, *OF_OTHERS))
 
 
 def test_beside_nodelocal_dnscache_as_its_page_says(tmp_path: Path) -> None:

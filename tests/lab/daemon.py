@@ -106,6 +106,11 @@ class Daemon(InDirectory):
         return self.servers[0]
 
     @property
+    def http(self) -> Address:
+        """Where its pages are."""
+        return self._http
+
+    @property
     def process(self) -> subprocess.Popen[bytes]:
         """The supervisor."""
         if self._process is None:

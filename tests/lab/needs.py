@@ -73,6 +73,12 @@ def needs_filtered_bridges() -> None:
         _lacking("needs br_netfilter in the kernel: modprobe br_netfilter")
 
 
+def needs_conntrack() -> None:
+    """For figures of the kernel's table of connections."""
+    if not Path("/proc/sys/net/netfilter/nf_conntrack_count").exists():
+        _lacking("needs the kernel to track connections: modprobe nf_conntrack")
+
+
 def needs_address(address: str) -> None:
     """For an address of this machine that not every machine has (`::1` where IPv6 is off)."""
     table = Path("/proc/net/if_inet6")
