@@ -6,6 +6,7 @@ nsd's own counters say so, else there is no figure.
 """
 
 import itertools
+import math
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
@@ -15,6 +16,7 @@ from benchmarks import load, peers, processes, questions
 from benchmarks.load import Load, Outcome
 from benchmarks.peers import Peer, Place, Server
 from benchmarks.processes import BenchmarkError
+from benchmarks.scraping import scraped
 from benchmarks.upstream import Upstream
 
 Sample = dict[str, float]
@@ -37,6 +39,8 @@ MAX_ASTRAY = 0.01
 """Share of queries that may be answered from elsewhere than the measurement is about."""
 MIN_OF_RATE = 0.95
 """Share of a fixed rate that must be reached."""
+SCRAPES = 10
+"""A second, where latencies are compared with and without: what 150 Prometheus would do that scrape every 15 s."""
 WORKERS = 2
 """Beside one, to see what a further one brings."""
 
@@ -150,6 +154,37 @@ def latency(bench: Bench, peer: Peer) -> Sample:
     return {"p50_us": p50, "p99_us": p99, "lost": sample["lost"]}
 
 
+def scraping(bench: Bench, peer: Peer) -> Sample:
+    """The same latencies while the figures of the server are read and while they are not, a second each, in turns."""
+    latencies: dict[bool, list[float]] = {False: [], True: []}
+    with peers.serving(peer, bench.place()) as server:
+        ask = replace(bench.load(server, _warm_with_hits(bench, server), rate=LATENCY_RATE), seconds=1)
+        for is_scraped in (False, True, True, False) * math.ceil(bench.seconds / 2):
+            latencies[is_scraped] += _second_of(ask, server if is_scraped else None)
+    ordered = {is_scraped: tuple(sorted(taken)) for is_scraped, taken in latencies.items()}
+    p50, p99 = ({is_scraped: load.percentile(ordered[is_scraped], share) for is_scraped in ordered} for share in (0.5, 0.99))
+    return {
+        "p50_times": p50[True] / p50[False],
+        "p99_times": p99[True] / p99[False],
+        "p99_us": p99[True] * 1e6,
+        "quiet_p99_us": p99[False] * 1e6,
+    }
+
+
+def _second_of(ask: Load, scraped_server: Server | None) -> tuple[float, ...]:
+    """Latencies of a load of a second, while this server's figures are read SCRAPES times."""
+    if scraped_server is None:
+        outcome = load.dnsperf_with_latencies(ask)
+    else:
+        with scraped(scraped_server.http, SCRAPES) as scraper:
+            outcome = load.dnsperf_with_latencies(ask)
+        if scraper.scrapes < MIN_OF_RATE * SCRAPES * outcome.seconds:
+            raise BenchmarkError(f"{scraper.scrapes} scrapes in {outcome.seconds:.1f} s instead of {SCRAPES} a second")
+    if outcome.rate < MIN_OF_RATE * LATENCY_RATE:
+        raise BenchmarkError(f"{outcome.rate:.0f}/s instead of {LATENCY_RATE}/s: the client is too slow for this measurement")
+    return outcome.latencies
+
+
 def cpu(bench: Bench, peer: Peer) -> Sample:
     """Percent of a core at a fixed rate."""
     sample = _from_memory(bench, peer, rate=CPU_RATE)[1]
@@ -241,5 +276,6 @@ MEASUREMENTS = (
     Measurement("memory", memory, _RESOLVERS),
     Measurement("start", start, _RESOLVERS),
     Measurement("workers", workers, frozenset((peers.DAEMON,))),
+    Measurement("scraping", scraping, frozenset((peers.DAEMON,))),
 )
 """In the order in which a round makes them."""

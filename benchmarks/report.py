@@ -70,6 +70,15 @@ FIGURES = (
     Figure("2 workers: CPU us per answer", "workers", "cpu_us", digits=2),
     Figure("2 workers: the idler one's answers, % of an even share", "workers", "even", scale=100),
     Figure("2 workers: upstream queries for the same names, times those of one", "workers", "asked", digits=3),
+    Figure(
+        "scraped 10 times a second: p50 of hits at 20,000/s, times that without (asked for: at most 1.05)",
+        "scraping",
+        "p50_times",
+        digits=3,
+    ),
+    Figure("scraped 10 times a second: p99, times that without", "scraping", "p99_times", digits=2),
+    Figure("scraped 10 times a second: p99, us (asked for: within the spread of the next row)", "scraping", "p99_us"),
+    Figure("in the same rounds, not scraped: p99, us", "scraping", "quiet_p99_us"),
 )
 NOTES = """\
 Medians over all rounds, in brackets the least and the most. Servers take turns within a round, in another order each

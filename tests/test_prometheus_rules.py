@@ -108,7 +108,7 @@ def test_the_page_tells_of_every_metric(shown: Scraped) -> None:
 
 
 def test_the_page_makes_a_custom_resource_of_the_rules() -> None:
-    (command,) = re.findall(r"^    (\{ echo .*?) \| kubectl apply -f -$", PAGE, re.MULTILINE | re.DOTALL)
+    (command,) = re.findall(r"^ +(\{ echo .*?) \| kubectl apply -f -$", PAGE, re.MULTILINE | re.DOTALL)
     made = subprocess.run(["/bin/sh", "-c", command], cwd=ROOT, capture_output=True, text=True, check=True).stdout
     resource = yaml.safe_load(made)
     assert (resource["apiVersion"], resource["kind"]) == ("monitoring.coreos.com/v1", "PrometheusRule")

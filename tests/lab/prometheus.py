@@ -108,7 +108,7 @@ def relabelled(
     relabelings: Sequence[Mapping[str, Any]], targets: Sequence[tuple[str, Mapping[str, str]]], directory: Path
 ) -> list[dict[str, str]]:
     """What Prometheus makes of each target (address and labels that were found) by these relabel_configs; empty: dropped."""
-    found = [{"targets": [address], "labels": dict(labels)} for address, labels in targets]
+    found: list[dict[str, Any]] = [{"targets": [address], "labels": dict(labels)} for address, labels in targets]
     job = {"job_name": "pods", "relabel_configs": list(relabelings), "static_configs": found}
     config = directory / "prometheus.yaml"
     config.write_text(yaml.safe_dump({"scrape_configs": [job]}))
