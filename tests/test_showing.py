@@ -1,8 +1,12 @@
 """What is shown of a daemon, against generations of real processes: nothing falls and nothing is forgotten when they change."""
 
 import asyncio
+import os
+import signal
 import time
 from collections.abc import Awaitable, Callable
+
+from msgspec.structs import replace
 
 from forwarder.config import Config
 from forwarder.observe import counters
@@ -38,6 +42,34 @@ def test_an_overview_is_of_the_whole_daemon() -> None:
         assert seen.counted["workers_restarted"] == 0
         (warning,) = seen.warnings
         assert warning.startswith("No upstream answers (192.0.2.1:53)"), "the stand-ins ask nobody"
+
+    shown(scene)
+
+
+def test_figures_beside_the_counters_are_of_the_processes_that_run() -> None:
+    async def scene(showing: Showing, succession: Succession, _: Surroundings) -> None:
+        before = showing.figures()
+        assert set(before.resident) == {"supervisor", "worker-0", "worker-1"}
+        assert all(octets > 1 << 20 for octets in before.resident.values())
+        assert (before.upstreams, before.server) == ({"192.0.2.1:53": True}, None)
+        until = time.process_time() + 0.05
+        while time.process_time() < until:
+            pass
+        killed = succession.now.workers[0].pid
+        assert killed is not None
+        os.kill(killed, signal.SIGKILL)
+        after = showing.figures()
+        assert after.seconds_used > before.seconds_used
+
+    shown(scene)
+
+
+def test_the_name_that_coredns_would_have_is_the_first_address() -> None:
+    async def scene(showing: Showing, succession: Succession, _: Surroundings) -> None:
+        config = succession.now.config
+        assert showing.figures().server is None
+        succession.now.config = replace(config, observe=replace(config.observe, coredns_names=True))
+        assert showing.figures().server == config.listen.addresses[0]
 
     shown(scene)
 
