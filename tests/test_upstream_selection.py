@@ -4,6 +4,7 @@ from collections.abc import Iterator, Sequence
 
 import pytest
 
+from forwarder.observe import counters
 from forwarder.upstream.round_trip import FIRST_WAIT
 from forwarder.upstream.selection import MAX_ATTEMPTS, Attempt, Attempts, Send
 from forwarder.upstream.servers import Failed, Server
@@ -137,6 +138,14 @@ class TestOrder:
         play.servers[1].dialect.knows_edns = True
         play.met_with(said(rcode))
         assert play.next() is None
+
+    def test_how_late_a_servfail_came_is_counted(self, scene: Scene) -> None:
+        play = Play(scene)
+        attempt = play.send()
+        play.now += 0.03
+        play.take(attempt, said(SERVFAIL))
+        first = counters.upstream_row(0) + counters.SERVFAIL_SECONDS_IN_ROW
+        assert scene.counts[first + counters.SUM_IN_HISTOGRAM] == pytest.approx(30_000, abs=1)
 
     def test_who_has_no_valid_certificate_is_not_asked_again(self, scene: Scene) -> None:
         play = Play(scene)

@@ -248,6 +248,7 @@ def test_down_when_a_probe_is_not_answered_and_says_so_once(watched: Watched, ca
         take_down(watched.server, NOW)
         watched.server.was_probed(NOW + 1, answered=False)
     assert (watched.server.is_ready, watched.gauge, watched.reviews) == (False, 0, [False])
+    assert in_row(watched.scene, 0, counters.PROBE_FAILURES_IN_ROW) == 2
     (line,) = caplog.messages
     assert line == "forwarder: upstream 192.0.2.1:53 is down, nothing comes from it: it is asked last, and probed"
 
