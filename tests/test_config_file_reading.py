@@ -110,7 +110,6 @@ def test_all_problems_at_once_and_at_the_right_place() -> None:
                     {"upstreams": ["127.0.0.1:5300"]},
                     {"zone": "c", "upstreams": ["y", "192.0.2.53", "192.0.2.53:53"]},
                 ],
-                "observe": {"coredns_names": "true"},
                 "cache": {"memory": "32MB", "max_tll": "1s", "failure_ttl": "2m"},
             }
         )
@@ -125,7 +124,6 @@ def test_all_problems_at_once_and_at_the_right_place() -> None:
         "zones[2].upstreams[0]",
         "zones[3].upstreams[2]",
         "cache.max_failure_ttl",
-        "observe.coredns_names",
     ]
 
 

@@ -141,8 +141,7 @@ class TestOrder:
 
     def test_how_late_a_servfail_came_is_counted(self, scene: Scene) -> None:
         play = Play(scene)
-        attempt = play.send()
-        play.now += 0.03
+        attempt, play.now = play.send(), NOW + 0.03
         play.take(attempt, said(SERVFAIL))
         first = counters.upstream_row(0) + counters.SERVFAIL_SECONDS_IN_ROW
         assert scene.counts[first + counters.SUM_IN_HISTOGRAM] == pytest.approx(30_000, abs=1)
