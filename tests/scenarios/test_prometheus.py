@@ -153,8 +153,8 @@ def test_names_of_coredns_come_with_a_reload_and_count_what_was_before() -> None
     with staged() as stage:
         daemon, zones = stage.daemon, f"zones: [{{zone: ., upstreams: ['{stage.upstream.address}']}}]\n"
         stage.upstream.default = answer("@ 300 IN A 192.0.2.1")
-        for _ in range(3):
-            stage.ask("known.test")
+        for name in ("known.test", "known.test", r"hostile\"\010<b>.test"):
+            stage.ask(name)
         page = daemon.page("/metrics").text
         assert "coredns_" not in page
         assert promtool("check", "metrics", standard_input=page) == ""
@@ -162,6 +162,7 @@ def test_names_of_coredns_come_with_a_reload_and_count_what_was_before() -> None
         wait_for(lambda: "coredns_" in daemon.page("/metrics").text, "the other names")
         page = daemon.page("/metrics").text
         assert promtool("check", "metrics", standard_input=page) == ""
+        assert "hostile" not in page, "no name that clients choose is in any label"
         before = daemon.metric("coredns_dns_requests_total", type="A")
         assert before == daemon.metric("forwarder_queries_total", type="A") >= 3
         os.kill(daemon.worker(), signal.SIGKILL)
