@@ -105,6 +105,9 @@ ROOMS_NEVER_IN_DATA_PLANE = ("doctor", "importing", "lookup", "node", "observe.m
 
 EMPTY_NAMES = frozenset(("base", "common", "helper", "helpers", "misc", "util", "utils"))
 EMPTY_CLASS_NAME = re.compile(r"Forwarder|Base([A-Z0-9].*)?|.*(Manager|Handler|Helper)")
+MEASURING = ("tests.lab.counting", "tests.lab.loaded", "tests.lab.standstills", "tests.lab.steady", "time.process_time")
+MEASURES = frozenset(("proportional", "worker_resident"))
+"""What rates, times, processor and memory are measured with: imports, and attributes of a daemon under test."""
 MAX_MODULE_LINES = 400
 MAX_BODY_LINES = 50
 MAX_PARAMETERS = 6
@@ -226,6 +229,16 @@ def skips_of_its_own(path: str, source: str) -> list[str]:
     return [f"{path}:{node.lineno}: {ast.unparse(node)}" for node in nodes if ast.unparse(node) in ways]
 
 
+def measures_beside_others(path: str, source: str) -> list[str]:
+    """Tests that run side by side and measure: their neighbours would be measured with them."""
+    if not re.search(r"^pytestmark = .*\bside_by_side\b", source, re.MULTILINE):
+        return []
+    found = [name for name in imported(source) if name.startswith(MEASURING)]
+    attributes = (node for node in ast.walk(ast.parse(source)) if isinstance(node, ast.Attribute))
+    found += [node.attr for node in attributes if node.attr in MEASURES]
+    return [f"{path}: measures, and runs side by side with others: {name}" for name in found]
+
+
 # ------------------------------------------------------------------------------------------- rules over many files
 
 
@@ -300,6 +313,7 @@ RULES: Mapping[Rule, tuple[str, ...]] = {
     many_parameters: EVERYWHERE,
     silenced_without_reason: EVERYWHERE,
     skips_of_its_own: ("tests",),
+    measures_beside_others: ("tests",),
 }
 """Rule -> the top folders it holds in."""
 

@@ -26,6 +26,8 @@ from tests.lab.patience import wait_for
 from tests.lab.scripted import ScriptedUpstream
 from tests.lab.status import NET_BIND_SERVICE, SETS, capabilities_in, field_in, status_of, uids_in
 
+pytestmark = pytest.mark.side_by_side
+
 NOBODY = 65534
 AS_NOBODY = ("setpriv", f"--reuid={NOBODY}", f"--regid={NOBODY}", "--clear-groups")
 DAC_OVERRIDE, NET_ADMIN = 1 << 1, 1 << 12
