@@ -29,8 +29,6 @@ from tests.lab.needs import needs_filtered_bridges, needs_namespaces, needs_prog
 from tests.lab.scripted import ScriptedUpstream
 from tests.lab.sites import behind_a_bridge, pods_of_a_node, two_nodes
 
-pytestmark = pytest.mark.side_by_side
-
 DAEMON = "169.254.20.10"
 UPSTREAM_DELAY = 0.002
 """Seconds; an answer quicker than the second query would end the race before it is run."""
