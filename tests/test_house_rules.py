@@ -40,7 +40,7 @@ class Room:
     """Packages from elsewhere."""
 
 
-LEAVES = "errors link observe.counters"
+LEAVES = "errors levels link observe.counters"
 FIGURES = "observe.overview observe.reading observe.history observe.advice"
 PARENT = "beside intercepting systemd privileges holdings succession showing"
 PARENT += " greeting flushes handover control watching config terminal"
@@ -49,8 +49,9 @@ TYPED = "arguments usage terminal"
 GENERATIONS = "adoption sockets snapshot_file following workers generation"
 
 ROOMS: Mapping[str, Room] = {
-    **dict.fromkeys(("forwarder", "errors", "terminal", "collecting", "steering", "observe", "observe.counters"), Room()),
-    **dict.fromkeys(("beside", "systemd", "capabilities", "usage"), Room()),
+    **dict.fromkeys(("forwarder", "errors", "levels", "collecting", "steering", "observe", "observe.counters"), Room()),
+    **dict.fromkeys(("flapping", "systemd", "capabilities", "usage"), Room()),
+    **dict.fromkeys(("terminal", "beside"), Room("levels")),
     "link": Room(packages="msgspec"),
     # The data plane.
     "wire": Room("errors", "msgspec"),
@@ -58,10 +59,11 @@ ROOMS: Mapping[str, Room] = {
     "upstream": Room("wire errors observe.counters"),
     "serving": Room("cache upstream wire errors observe.counters", "msgspec"),
     "snapshotting": Room("steering cache wire link errors"),
-    "orphan": Room("handover control link errors terminal"),
-    "worker": Room(f"{BEFORE} snapshotting serving cache upstream wire config {LEAVES}", "uvloop msgspec"),
+    "orphan": Room("handover control levels link errors terminal"),
+    "worker": Room(f"{BEFORE} terminal snapshotting serving cache upstream wire config {LEAVES}", "uvloop msgspec"),
     # What a person wrote, and the host.
-    **dict.fromkeys(("config", "control"), Room("errors", "msgspec")),
+    "config": Room("errors", "msgspec"),
+    "control": Room("levels errors", "msgspec"),
     "config_file": Room("config errors", "msgspec yaml"),
     "hosts": Room("errors link", "dnslib"),
     "node": Room("node.links arguments config config_file errors terminal"),
@@ -75,13 +77,14 @@ ROOMS: Mapping[str, Room] = {
     # The supervisor and its parts, the pages and the command line.
     "observe.overview": Room("observe.counters", "msgspec"),
     **dict.fromkeys(("observe.reading", "observe.history", "observe.advice"), Room("observe.overview observe.counters")),
+    "observe.changes": Room("observe.overview observe.counters flapping levels"),
     "observe.metrics": Room("observe.counters errors", "prometheus_client"),
     "observe.pages": Room("observe.metrics observe.counters errors", "prometheus_client starlette uvicorn"),
     "observe.totals": Room("observe.counters"),
     **dict.fromkeys(("adoption", "trust"), Room("config errors")),
     "sockets": Room("adoption steering config errors"),
-    "intercepting": Room("steering wire config"),
-    "snapshot_file": Room("link"),
+    "intercepting": Room("flapping levels steering wire config"),
+    "snapshot_file": Room("levels link"),
     "watching": Room("trust config errors hosts link node.resolv_conf"),
     "following": Room(f"watching config {LEAVES}"),
     "workers": Room(f"observe.totals {LEAVES}", "msgspec"),
@@ -92,11 +95,11 @@ ROOMS: Mapping[str, Room] = {
     "succession": Room(f"{GENERATIONS} watching config errors"),
     "greeting": Room("watching config link"),
     "showing": Room(f"{FIGURES} observe.metrics observe.totals succession workers", "msgspec"),
-    "supervisor": Room(f"{PARENT} {GENERATIONS} observe.totals observe.pages {LEAVES}", "uvicorn"),
+    "supervisor": Room(f"{PARENT} {GENERATIONS} observe.changes observe.totals observe.pages {LEAVES}", "uvicorn"),
     "cli": Room(
         "arguments usage supervisor succession watching config config_file control wire observe.metrics errors terminal"
     ),
-    "arguments": Room("errors terminal"),
+    "arguments": Room("levels errors terminal"),
     "__main__": Room("cli"),
 }
 
