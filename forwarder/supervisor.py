@@ -317,7 +317,7 @@ class Supervisor:
             self._held.service.alive()
 
     async def _keep_history(self) -> None:
-        """And say what happened to upstreams."""
+        """Once a second: keep what is shown, say what happened to upstreams."""
         changes = Changes()
         while not await has_happened(self._ending, HISTORY_SECONDS):
             moment = self._showing.look()

@@ -8,6 +8,7 @@ import contextlib
 import logging
 import os
 import sys
+import time
 from collections.abc import Mapping
 
 from forwarder.levels import Err, Info, level_of
@@ -58,9 +59,8 @@ class Logged(logging.Handler):
 
     def __init__(self) -> None:
         super().__init__()
-        self._said: dict[tuple[str, int, str], float] = {}
-        """When each was said: its place in the source and what it is about."""
-        self._unsaid = 0
+        self._said: dict[tuple[str, int, str], tuple[float, int]] = {}
+        """Where in the source it was logged and what about -> when it was said, and how often it was not since."""
 
     @property
     def remembered(self) -> int:
@@ -69,17 +69,15 @@ class Logged(logging.Handler):
 
     def emit(self, record: logging.LogRecord) -> None:
         """Say it, unless that was done lately."""
-        kind = (record.pathname, record.lineno, str(record.args))
-        if record.created - self._said.get(kind, -QUIET_SECONDS) < QUIET_SECONDS:
-            self._unsaid += 1
+        kind, now = (record.pathname, record.lineno, str(record.args)), time.monotonic()
+        said_at, unsaid = self._said.get(kind, (-QUIET_SECONDS, 0))
+        if now - said_at < QUIET_SECONDS:
+            self._said[kind] = (said_at, unsaid + 1)
             return
         if len(self._said) >= MAX_KINDS:
             self._said.clear()
-        self._said[kind] = record.created
-        text = self.format(record)
-        if self._unsaid:
-            text += f"\n{self._unsaid} more like this or others were not said since the last one"
-            self._unsaid = 0
+        self._said[kind] = (now, 0)
+        text = self.format(record) + (f"\nIt happened {unsaid} times more since it was said last." if unsaid else "")
         say(Err(text) if record.levelno >= logging.ERROR else text if record.levelno >= logging.WARNING else Info(text))
 
 
