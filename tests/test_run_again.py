@@ -9,6 +9,8 @@ import pytest
 
 from tests.lab.project import ROOT
 
+pytestmark = pytest.mark.side_by_side
+
 FAILS = """
 from pathlib import Path
 
