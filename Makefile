@@ -34,8 +34,8 @@ help: ## list the targets
 run: $(VENV)/.for-run ## serve config/quickstart.yaml (CONFIG=file.yaml serves another)
 	@exec $(BIN)/forwarder run --config $(CONFIG)
 
-# Tests that take long and measure nothing run three files at a time; whatever measures has the machine to itself. Both halves run, whatever becomes
-# of the first; Ctrl-C ends both.
+# Tests that take long and measure nothing run three files at a time; whatever measures has the machine to itself. Both halves
+# run, whatever becomes of the first; Ctrl-C ends both.
 test: $(VENV)/.for-test ## run all tests (TESTS=tests/test_link.py runs some, one after the other)
 ifdef TESTS
 	@exec $(BIN)/python -m pytest $(TESTS)

@@ -17,8 +17,6 @@ from tests.lab.behaviours import addresses, answer, nodata, sized, soa
 from tests.lab.clients import HANG, UdpClient, ask, ask_tcp, query, rdatas
 from tests.lab.stage import Stage
 
-pytestmark = pytest.mark.side_by_side
-
 COOKIE, KEEPALIVE, PADDING, CLIENT_SUBNET, UNASSIGNED = 10, 11, 12, 8, 65001
 
 

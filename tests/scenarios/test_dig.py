@@ -14,8 +14,6 @@ from tests.lab.namespaces import Network
 from tests.lab.needs import needs_address, needs_namespaces, needs_program
 from tests.lab.stage import Stage, staged
 
-pytestmark = pytest.mark.side_by_side
-
 PINNED = "hosts: {records: {hello.forwarder.test: [192.0.2.1, '2001:db8::1', '\"hello there\"']}}"
 NOWHERE = f"zones: [{{zone: ., upstreams: ['127.0.0.1:9']}}]\n{PINNED}"
 """The discard port: nobody answers there; pinned names need nobody."""

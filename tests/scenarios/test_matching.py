@@ -39,8 +39,6 @@ from tests.lab.clients import TcpClient, UdpClient, query, rdatas
 from tests.lab.patience import wait_for
 from tests.lab.stage import Stage, staged
 
-pytestmark = pytest.mark.side_by_side
-
 FORGERY = answer("@ 300 IN A 203.0.113.66")
 
 

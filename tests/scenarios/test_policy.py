@@ -12,8 +12,6 @@ from tests.lab.behaviours import answer
 from tests.lab.clients import UdpClient, ask, ask_tcp, extended_errors, query, rdatas
 from tests.lab.stage import Stage, staged
 
-pytestmark = pytest.mark.side_by_side
-
 OPT = b"\x00\x00\x29\x04\xd0\x00\x00\x00\x00\x00\x00"
 NOT_AUTHORITATIVE = 20  # EDE
 

@@ -24,8 +24,6 @@ from tests.lab.behaviours import (
 from tests.lab.clients import UdpClient, query, rdatas
 from tests.lab.stage import Stage, staged
 
-pytestmark = pytest.mark.side_by_side
-
 MOST_CONNECTIONS = 64
 
 

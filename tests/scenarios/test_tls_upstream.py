@@ -26,8 +26,6 @@ from tests.lab.scripted import ScriptedUpstream
 from tests.lab.tls_peer import TlsPeer
 from tests.lab.unbound import Unbound
 
-pytestmark = pytest.mark.side_by_side
-
 IN_TIME = 3.0
 """Seconds: well below the 5 s that a client waits, well above the daemon's deadline of 1.8 s."""
 
