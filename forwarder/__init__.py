@@ -10,7 +10,8 @@ generation takes the place of the first (`succession`), and is given its answers
 count in shared memory it adds up and shows (`observe`). A command that is typed while it runs, `forwarder flush`, reaches it
 over the control socket (`control`, `flushes`, `serving.flushing`). When it is killed, workers serve on and hand over
 themselves (`orphan`). Addresses of the cluster's that the daemon intercepts it holds as long as it answers itself
-(`intercepting`). Which worker a name belongs to, the kernel decides by a program (`steering`).
+(`intercepting`). Which worker a name belongs to, the kernel decides by a program (`steering`). What changes is said in a line
+(`terminal`) that knows how grave it is (`levels`), and not again and again (`flapping`).
 
 In the worker (`worker`), which has given up all privileges and shut itself off from files (`fence`), a datagram comes in by a
 door:

@@ -10,6 +10,7 @@ from typing import NoReturn
 
 from forwarder import terminal
 from forwarder.errors import ConfigError, ControlError, ListenError, NodeError, PrivilegeError
+from forwarder.levels import Err
 
 WELL, FAILED, WRONG = 0, 1, 2
 
@@ -23,7 +24,8 @@ class Parser(argparse.ArgumentParser):
 
     def error(self, message: str) -> NoReturn:
         """End with status 2."""
-        self.exit(WRONG, f"forwarder: {message} ({self.prog} --help shows all there is)\n")
+        terminal.say(Err(f"{message} ({self.prog} --help shows all there is)"))
+        self.exit(WRONG)
 
 
 def is_help(words: list[str]) -> bool:
@@ -42,11 +44,11 @@ def status_of(work: Callable[[], int]) -> int:
         return work()
     except ConfigError as error:
         for problem in error.problems:
-            terminal.say(str(problem))
+            terminal.say(Err(problem))
         return WRONG
     except (ListenError, PrivilegeError, ControlError, NodeError) as error:
         for line in str(error).splitlines():
-            terminal.say(line)
+            terminal.say(Err(line))
         return FAILED
     except KeyboardInterrupt:
         return FAILED  # typed before there was anything to drain

@@ -7,6 +7,8 @@ import asyncio
 from collections.abc import Callable, Coroutine
 from typing import Any
 
+from forwarder.levels import Err
+
 
 class Beside:
     """The work that is under way; lives in a running asyncio loop."""
@@ -36,7 +38,7 @@ class Beside:
 
     def _say_why(self, name: str, task: asyncio.Task[None]) -> None:
         if not task.cancelled() and (defect := task.exception()) is not None:
-            self._say(f"{name} ended, DNS goes on: {defect!r}")
+            self._say(Err(f"{name} ended, DNS goes on: {defect!r}. Please report this; a restart brings it back"))
 
 
 async def has_happened(event: asyncio.Event, seconds: float) -> bool:

@@ -122,6 +122,7 @@ def _obeyed(arguments: Arguments) -> int:
 
 
 def _run(arguments: Arguments) -> int:
+    terminal.say_what_is_logged()
     read = functools.partial(_read, arguments)
     status = supervisor.run(read(), Source(read, arguments.config), takeover=arguments.takeover)
     if status != supervisor.HANDED_OVER:

@@ -11,6 +11,7 @@ from collections.abc import Callable, Mapping, Sequence
 from forwarder import link, watching
 from forwarder.config import Config, doors_of
 from forwarder.errors import ConfigError
+from forwarder.levels import Notice
 from forwarder.observe import counters
 
 AS_BEFORE = "upstreams stay as they were"
@@ -67,9 +68,6 @@ class Following:
 
     async def _look_at_hosts(self, due: Sequence[str], changed: Sequence[str]) -> None:
         """Read all hosts files again: a name may be pinned in several."""
-        for path in due:
-            if path in changed:
-                self._say(f"{path} changed")
         is_settled = not any(path in changed for path in due)
         try:
             pinned = await asyncio.to_thread(watching.pinned, self._config)
@@ -84,9 +82,10 @@ class Following:
         if not is_settled and any(self._watched.is_empty(path) for path in due):
             self._doubtful.update(due)
             return
-        self.pinned = pinned
-        self._untold_pinned = True
-        self._say(f"hosts files read: {len(pinned.records)} pinned records")
+        if pinned != self.pinned:
+            self.pinned = pinned
+            self._untold_pinned = True
+            self._say(Notice(f"{', '.join(due)} changed: {len(pinned.records)} records are pinned from now on"))
 
     async def _look_at_resolv_confs(self, due: Sequence[str], changed: Sequence[str]) -> None:
         """Take over good contents; complain of others when they are the same at the second look."""
@@ -128,9 +127,10 @@ class Following:
             for zone, before, now in zip(self._config.zones, self.upstreams.zones, upstreams.zones, strict=True):
                 if now != before:
                     named = ", ".join(path for path in watching.resolv_confs(zone) if path in changed)
-                    self._say(f"zone {now.zone} asks {', '.join(now.addresses)} from now on ({named} changed)")
+                    self._say(Notice(f"zone {now.zone} asks {', '.join(now.addresses)} from now on ({named} changed)"))
             if upstreams.search != self.upstreams.search and self._config.cluster_domain is None:
-                self._say(f"search domains from now on: {', '.join(upstreams.search) or 'none'} ({', '.join(found)} changed)")
+                domains = ", ".join(upstreams.search) or "none"
+                self._say(Notice(f"search domains from now on: {domains} ({', '.join(found)} changed)"))
             self.upstreams = upstreams
             self._untold_upstreams = True
         self._nameservers = nameservers

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from forwarder import config as settings
 from forwarder import following, link, snapshot_file, watching, workers
 from forwarder.errors import ConfigError, Problem
+from forwarder.levels import Notice
 from forwarder.observe.totals import Totals
 from forwarder.sockets import Doors
 
@@ -190,7 +191,7 @@ class Generation:
 
     def _tell_serving(self, worker: workers.Worker) -> None:
         if worker.restarts:
-            self._around.say(f"worker {worker.number} (pid {worker.pid}) serving")
+            self._around.say(Notice(f"worker {worker.number} (pid {worker.pid}) serving"))
         if all(each.ever_served for each in self.workers):
             self.settled.set()
 

@@ -13,6 +13,8 @@ import socket
 from collections.abc import Callable, Iterable, Sequence
 
 from forwarder.config import Config, own_door_of
+from forwarder.flapping import Flapping
+from forwarder.levels import Notice
 from forwarder.steering import worker_for
 from forwarder.wire.message import EXACT, Qtype, Rcode, key_for, match_for, query_for_key, query_for_upstream
 from forwarder.wire.names import name_from_text
@@ -49,6 +51,7 @@ class Intercepting:
         self._has_heard = False
         """Whether a question to an upstream was answered."""
         self._states: dict[str, str] = {}
+        self._flapping = Flapping()
 
     async def look(self, config: Config, workers: int) -> None:
         """Renew the hold on each address if all is as it should be; give back those that are not wanted any more."""
@@ -57,8 +60,10 @@ class Intercepting:
         if not wanted:
             return
         lack = await self._lack(config, workers)
+        now = asyncio.get_running_loop().time()
+        self._tell(self._flapping.settled(now))
         for address in wanted:
-            self._is_now(address, lack or self._renewed(address))
+            self._is_now(address, lack or self._renewed(address), now)
 
     def give_back(self) -> None:
         """We end: the cluster answers at once."""
@@ -87,10 +92,16 @@ class Intercepting:
             if self._states.pop(address) == HELD:
                 is_taken(address, GIVE_BACK_PORT)
 
-    def _is_now(self, address: str, state: str) -> None:
+    def _is_now(self, address: str, state: str, now: float) -> None:
         if self._states.get(address) != state:
             self._states[address] = state
-            self._say(f"node.intercept: {address} {state}")
+            what = f"node.intercept: {address}"
+            line = f"{what} {state}"
+            self._tell(self._flapping.changed(what, Notice(line) if state == HELD else line, now))
+
+    def _tell(self, lines: Iterable[str]) -> None:
+        for line in lines:
+            self._say(line)
 
 
 def own_questions(workers: int) -> list[bytes]:

@@ -13,6 +13,7 @@ from forwarder import handover, link
 from forwarder.control import listening, protocol
 from forwarder.control.place import Place
 from forwarder.errors import ControlError
+from forwarder.levels import Err
 from forwarder.terminal import say
 
 SERVE_ON_SECONDS = 30.0
@@ -46,7 +47,7 @@ class Orphan:
             async with asyncio.timeout(seconds):
                 await self._over.wait()
         if not self._over.is_set():
-            say("nobody took over: leaving")
+            say(Err("nobody took over: leaving. Start it again: forwarder run"))
         self._over.set()
         await waiting
 

@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Protocol
 
 from forwarder import link
+from forwarder.levels import Info
 
 START_SECONDS = 0.5
 """A local disk gives 8 MB in a tenth of that; later the daemon begins with an empty cache."""
@@ -286,7 +287,7 @@ class Snapshots:
         elif problem:
             self._say_unused(file, problem)
         if answers or not problem:
-            self._say(f"cache.snapshot: {answers} answers of {file.path} are known again")
+            self._say(Info(f"cache.snapshot: {answers} answers of {file.path} are known again"))
 
     def _say_unused(self, file: File, why: str) -> None:
         self._say(f"cache.snapshot: {file.path} {why}: not used. The next snapshot takes its place, so move it away to keep it")

@@ -21,7 +21,9 @@ from forwarder.generation import Around, Former, Generation
 from forwarder.greeting import summary
 from forwarder.holdings import Holdings, acquired, become
 from forwarder.intercepting import INTERVAL, Intercepting
+from forwarder.levels import Err, Notice
 from forwarder.observe import counters, pages
+from forwarder.observe.changes import Changes
 from forwarder.observe.totals import Totals
 from forwarder.showing import Showing
 from forwarder.succession import Source, Succession, warnings_for
@@ -170,12 +172,12 @@ class Supervisor:
         try:
             connections = await asyncio.to_thread(legacy.release)
         except ControlError as error:
-            say(f"the instance before was not released, and serves on: {error}")
+            say(Err(f"the instance before was not released, and serves on: {error}"))
             return False
         if self._held.place is not None:
             self._held.place.is_ours = True
         self._generations.now.snapshots.save()
-        say(f"took over from {' and '.join(f'pid {pid}' for pid in legacy.pids)}")
+        say(Notice(f"took over from {' and '.join(f'pid {pid}' for pid in legacy.pids)}"))
         self._forgetting = self._beside.start("the end of the instance before", self._forget(legacy, connections))
         return True
 
@@ -240,7 +242,7 @@ class Supervisor:
             raise ControlError(f"{error}\nconfiguration stays as it was") from error
         finally:
             self._tell_systemd(before)
-        for line in (*notes, "configuration reloaded"):
+        for line in (*notes, Notice("configuration reloaded")):
             say(line)
         return notes
 
@@ -249,7 +251,7 @@ class Supervisor:
             await self._reload()
         except ControlError as error:
             for line in str(error).splitlines():
-                say(line)
+                say(Err(line))
 
     async def _hand_over(self, request: protocol.Takeover, conversation: listening.Conversation) -> protocol.Response:
         """Give a successor what there is. Nothing changes until it says that it serves, or goes."""
@@ -288,7 +290,7 @@ class Supervisor:
         self._totals.hand_over()
         self._successor = conversation.connection.dup()
         self._held.service.main_process_is(conversation.pid)
-        say("a successor took over: leaving")
+        say(Notice("a successor took over: leaving"))
         self._ending.set()
         return protocol.Released()
 
@@ -315,8 +317,12 @@ class Supervisor:
             self._held.service.alive()
 
     async def _keep_history(self) -> None:
+        """Once a second: keep what is shown, say what happened to upstreams."""
+        changes = Changes()
         while not await has_happened(self._ending, HISTORY_SECONDS):
-            self._showing.look()
+            moment = self._showing.look()
+            for line in changes.look(moment.overview, asyncio.get_running_loop().time()):
+                say(line)
 
     async def _save_regularly(self) -> None:
         while not await has_happened(self._ending, SAVE_SECONDS):
@@ -346,7 +352,7 @@ class Supervisor:
         now = self._generations.now
         yield from now.doors.complaints
         for address in now.doors.absent:
-            yield f"{address}: no interface of this host has the address yet; queries are answered as soon as one has"
+            yield Notice(f"{address}: no interface of this host has the address yet; queries are answered as soon as one has")
         asked, granted = now.config.listen.receive_buffer, now.doors.receive_buffer
         if granted < asked:
             yield (

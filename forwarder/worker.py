@@ -21,7 +21,7 @@ from collections.abc import Callable, Mapping
 import msgspec
 import uvloop
 
-from forwarder import collecting, fence, link
+from forwarder import collecting, fence, link, terminal
 from forwarder import config as settings
 from forwarder.cache.answers import AnswerCache
 from forwarder.cache.denial import Denial
@@ -387,6 +387,7 @@ def _raise_descriptor_limit(config: settings.Config) -> None:
 def main() -> int:
     """The program: one argument, the descriptor of the link."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    terminal.say_what_is_logged()
     to_supervisor = socket.socket(fileno=int(sys.argv[1]))
     to_supervisor.setblocking(False)  # noqa: FBT003 - the method's name says what is false
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:

@@ -18,6 +18,7 @@ from pathlib import Path
 import msgspec
 
 from forwarder import link
+from forwarder.levels import Err
 from forwarder.observe import counters
 from forwarder.observe.totals import Totals
 
@@ -46,6 +47,10 @@ HUNG_AFTER = 4
 """Looks in a row at which it stood still. Counted in looks and not in seconds: a host that was asleep woke us both."""
 STARTED_AFTER = 15
 """Looks in a row at which a worker did not serve yet: it takes a fifth of a second where nothing is wrong."""
+
+REPORT = "Please report this, with the lines before it"
+KILLED = "Somebody killed it, or the kernel for want of memory: see dmesg"
+"""What to do about a worker that ended."""
 
 
 class BackOff:
@@ -155,7 +160,7 @@ class Worker:
         except OSError as error:
             ours.close()
             self._abandon()
-            self._start_again(f"worker {self.number} cannot be started: {error.strerror}")
+            self._start_again(f"worker {self.number} cannot be started: {error.strerror}", "See that the system permits it")
             return
         finally:
             theirs.close()
@@ -254,7 +259,7 @@ class Worker:
         now = self._slots[counters.HEARTBEAT]
         still = still + 1 if now == beats else 0
         if still >= (HUNG_AFTER if self.serving else STARTED_AFTER) and self._process is not None:
-            self._around.say(f"worker {self.number} (pid {self.pid}) hangs: killed")
+            self._around.say(f"worker {self.number} (pid {self.pid}) hangs: killed. {REPORT}, unless somebody stopped it")
             self._process.kill()
             return
         self._next_look = self._loop.call_later(LOOK_SECONDS, self._look, now, still)
@@ -282,7 +287,8 @@ class Worker:
             self.gone.set()
         else:
             self.last_end = described(status)
-            self._start_again(f"worker {self.number} (pid {pid}) ended unasked, {self.last_end}")
+            mend = KILLED if status == -signal.SIGKILL else REPORT
+            self._start_again(f"worker {self.number} (pid {pid}) ended unasked, {self.last_end}", mend)
 
     def _close_counters(self) -> None:
         os.close(self.counters)
@@ -296,14 +302,14 @@ class Worker:
             self._process.wait()
             self._process = None
 
-    def _start_again(self, what_happened: str) -> None:
+    def _start_again(self, what_happened: str, mend: str) -> None:
         delay = self._back_off.delay_after(self._loop.time() - self._started_at)
         if not self.ever_served and self._back_off.quick_deaths >= GIVE_UP_AFTER:
-            self._around.say(f"{what_happened}; none of {GIVE_UP_AFTER} ever served, giving up")
+            self._around.say(Err(f"{what_happened}; none of {GIVE_UP_AFTER} ever served, giving up. {mend}"))
             self.gone.set()
             self._around.on_giving_up()
             return
-        self._around.say(f"{what_happened}; starting another one {f'in {delay:.1f} s' if delay else 'at once'}")
+        self._around.say(f"{what_happened}; starting another one {f'in {delay:.1f} s' if delay else 'at once'}. {mend}")
         self.restarts += 1
         self._next_start = self._loop.call_later(delay, self.start)
 

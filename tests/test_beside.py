@@ -34,7 +34,9 @@ def test_a_defect_is_told_and_ends_nothing_else() -> None:
         beside.start("the whole one", whole())
         await beside.ended()
 
-    assert lines_said(scene) == ["the broken one ended, DNS goes on: KeyError('x')"]
+    assert lines_said(scene) == [
+        "the broken one ended, DNS goes on: KeyError('x'). Please report this; a restart brings it back"
+    ]
     assert done == ["whole"]
 
 

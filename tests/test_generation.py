@@ -143,7 +143,7 @@ class TestLife:
             await until(lambda: len(around.said) == 2)
             assert (before.records > 0, after.records) == (True, 0)
             assert around.said == [
-                f"worker 0 (pid {before.pid}) ended unasked, exit status 3; starting another one at once",
+                f"worker 0 (pid {before.pid}) ended unasked, exit status 3; starting another one at once. {workers.REPORT}",
                 f"worker 0 (pid {after.pid}) serving",
             ]
 

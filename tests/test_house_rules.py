@@ -40,7 +40,7 @@ class Room:
     """Packages from elsewhere."""
 
 
-LEAVES = "errors link observe.counters"
+LEAVES = "errors levels link observe.counters"
 FIGURES = "observe.overview observe.reading observe.history observe.advice"
 WRITTEN = "observe.exposition observe.sums observe.coredns_names"
 OF_THE_MACHINE = "observe.conntrack observe.processes"
@@ -51,8 +51,9 @@ TYPED = "arguments usage terminal"
 GENERATIONS = "adoption sockets snapshot_file following workers generation"
 
 ROOMS: Mapping[str, Room] = {
-    **dict.fromkeys(("forwarder", "errors", "terminal", "collecting", "steering", "observe", "observe.counters"), Room()),
-    **dict.fromkeys(("beside", "systemd", "capabilities", "usage"), Room()),
+    **dict.fromkeys(("forwarder", "errors", "levels", "collecting", "steering", "observe", "observe.counters"), Room()),
+    **dict.fromkeys(("flapping", "systemd", "capabilities", "usage"), Room()),
+    **dict.fromkeys(("terminal", "beside"), Room("levels")),
     "link": Room(packages="msgspec"),
     # The data plane.
     "wire": Room("errors", "msgspec"),
@@ -60,10 +61,11 @@ ROOMS: Mapping[str, Room] = {
     "upstream": Room("wire errors observe.counters"),
     "serving": Room("cache upstream wire errors observe.counters", "msgspec"),
     "snapshotting": Room("steering cache wire link errors"),
-    "orphan": Room("handover control link errors terminal"),
-    "worker": Room(f"{BEFORE} snapshotting serving cache upstream wire config {LEAVES}", "uvloop msgspec"),
+    "orphan": Room("handover control levels link errors terminal"),
+    "worker": Room(f"{BEFORE} terminal snapshotting serving cache upstream wire config {LEAVES}", "uvloop msgspec"),
     # What a person wrote, and the host.
-    **dict.fromkeys(("config", "control"), Room("errors", "msgspec")),
+    "config": Room("errors", "msgspec"),
+    "control": Room("levels errors", "msgspec"),
     "config_file": Room("config errors", "msgspec yaml"),
     "hosts": Room("errors link", "dnslib"),
     "node": Room("node.links arguments config config_file errors terminal"),
@@ -82,11 +84,12 @@ ROOMS: Mapping[str, Room] = {
     "observe.coredns_names": Room("observe.counters observe.sums observe.exposition"),
     "observe.metrics": Room("observe.counters observe.sums observe.exposition observe.coredns_names observe.conntrack"),
     "observe.pages": Room("observe.metrics observe.exposition observe.counters errors", "starlette uvicorn"),
+    "observe.changes": Room("observe.overview observe.counters flapping levels"),
     "observe.totals": Room("observe.counters"),
     **dict.fromkeys(("adoption", "trust"), Room("config errors")),
     "sockets": Room("adoption steering config errors"),
-    "intercepting": Room("steering wire config"),
-    "snapshot_file": Room("link"),
+    "intercepting": Room("flapping levels steering wire config"),
+    "snapshot_file": Room("levels link"),
     "watching": Room("trust config errors hosts link node.resolv_conf"),
     "following": Room(f"watching config {LEAVES}"),
     "workers": Room(f"observe.totals {LEAVES}", "msgspec"),
@@ -97,11 +100,11 @@ ROOMS: Mapping[str, Room] = {
     "succession": Room(f"{GENERATIONS} watching config errors"),
     "greeting": Room("watching config link"),
     "showing": Room(f"{FIGURES} {OF_THE_MACHINE} observe.metrics observe.totals succession workers", "msgspec"),
-    "supervisor": Room(f"{PARENT} {GENERATIONS} observe.totals observe.pages {LEAVES}", "uvicorn"),
+    "supervisor": Room(f"{PARENT} {GENERATIONS} observe.changes observe.totals observe.pages {LEAVES}", "uvicorn"),
     "cli": Room(
         "arguments usage supervisor succession watching config config_file control wire observe.metrics errors terminal"
     ),
-    "arguments": Room("errors terminal"),
+    "arguments": Room("levels errors terminal"),
     "__main__": Room("cli"),
 }
 
@@ -115,6 +118,9 @@ ROOMS_NEVER_IN_DATA_PLANE = ("doctor", "importing", "lookup", "node", "observe.m
 
 EMPTY_NAMES = frozenset(("base", "common", "helper", "helpers", "misc", "util", "utils"))
 EMPTY_CLASS_NAME = re.compile(r"Forwarder|Base([A-Z0-9].*)?|.*(Manager|Handler|Helper)")
+MEASURING = ("tests.lab.counting", "tests.lab.loaded", "tests.lab.standstills", "tests.lab.steady", "time.process_time")
+MEASURES = frozenset(("proportional", "worker_resident"))
+"""What rates, times, processor and memory are measured with: imports, and attributes of a daemon under test."""
 MAX_MODULE_LINES = 400
 MAX_BODY_LINES = 50
 MAX_PARAMETERS = 6
@@ -236,6 +242,16 @@ def skips_of_its_own(path: str, source: str) -> list[str]:
     return [f"{path}:{node.lineno}: {ast.unparse(node)}" for node in nodes if ast.unparse(node) in ways]
 
 
+def measures_beside_others(path: str, source: str) -> list[str]:
+    """Tests that run side by side and measure: their neighbours would be measured with them."""
+    if not re.search(r"^pytestmark = .*\bside_by_side\b", source, re.MULTILINE):
+        return []
+    found = [name for name in imported(source) if name.startswith(MEASURING)]
+    attributes = (node for node in ast.walk(ast.parse(source)) if isinstance(node, ast.Attribute))
+    found += [node.attr for node in attributes if node.attr in MEASURES]
+    return [f"{path}: measures, and runs side by side with others: {name}" for name in found]
+
+
 # ------------------------------------------------------------------------------------------- rules over many files
 
 
@@ -310,6 +326,7 @@ RULES: Mapping[Rule, tuple[str, ...]] = {
     many_parameters: EVERYWHERE,
     silenced_without_reason: EVERYWHERE,
     skips_of_its_own: ("tests",),
+    measures_beside_others: ("tests",),
 }
 """Rule -> the top folders it holds in."""
 

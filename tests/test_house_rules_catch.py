@@ -9,6 +9,7 @@ LONG_BODY = "    x = 1\n" * (rules.MAX_BODY_LINES + 1)
 FULL_BODY = "    x = 1\n" * rules.MAX_BODY_LINES
 UNFINISHED = "# TO" + "DO later\n"
 SILENCER = "import os  # no" + "qa"
+BESIDE_OTHERS = "pytestmark = pytest.mark.side_by_side\n"
 TYPE_SILENCER = "x = 1  # type: " + "ignore"
 
 CAUGHT: list[tuple[rules.Rule, str, str]] = [
@@ -50,6 +51,9 @@ CAUGHT: list[tuple[rules.Rule, str, str]] = [
     (rules.silenced_without_reason, "forwarder/link.py", f"{TYPE_SILENCER}[assignment]\n"),
     (rules.skips_of_its_own, "tests/test_link.py", "@pytest.mark.skipif(True, reason='')\ndef test_a(): ...\n"),
     (rules.skips_of_its_own, "tests/test_link.py", "def test_a():\n    pytest.skip('not today')\n"),
+    (rules.measures_beside_others, "tests/scenarios/test_a.py", f"from tests.lab.steady import Steady\n{BESIDE_OTHERS}"),
+    (rules.measures_beside_others, "tests/scenarios/test_a.py", f"from time import process_time\n{BESIDE_OTHERS}"),
+    (rules.measures_beside_others, "tests/scenarios/test_a.py", f"{BESIDE_OTHERS}assert daemon.worker_resident() < 9\n"),
 ]
 
 PASSED: list[tuple[rules.Rule, str, str]] = [
@@ -73,6 +77,8 @@ PASSED: list[tuple[rules.Rule, str, str]] = [
     (rules.silenced_without_reason, "forwarder/link.py", f"{SILENCER}: F401, E402 - loaded for its effect\n"),
     (rules.silenced_without_reason, "forwarder/link.py", f"{TYPE_SILENCER}[assignment]  # the stub is wrong\n"),
     (rules.skips_of_its_own, "tests/lab/needs.py", "pytest.skip('needs root')\n"),
+    (rules.measures_beside_others, "tests/scenarios/test_a.py", f"from tests.lab.stage import Stage\n{BESIDE_OTHERS}"),
+    (rules.measures_beside_others, "tests/scenarios/test_a.py", "from tests.lab.steady import Steady\n"),
 ]
 
 

@@ -16,6 +16,8 @@ from forwarder.importing.recognising import Kind
 from tests.lab.daemon import PROJECT, run_to_end
 from tests.lab.importing import COREFILES, config_of, yaml_of, zones
 
+pytestmark = pytest.mark.side_by_side
+
 COREFILE = "cluster.local:53 {\n    cache 30\n    bind 127.0.0.1\n    forward . __PILLAR__CLUSTER__DNS__\n}\n"
 
 

@@ -13,6 +13,8 @@ from tests.lab.daemon import run_to_end
 from tests.lab.ports import free_port
 from tests.lab.scripted import ScriptedUpstream
 
+pytestmark = pytest.mark.side_by_side
+
 ROOT = Path(__file__).parent.parent
 
 

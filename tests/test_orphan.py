@@ -68,7 +68,7 @@ def test_nobody_comes(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None
     assert not orphaned(tmp_path, lambda _: None, 0.1), "its control socket was left behind"
     assert capfd.readouterr().err == (
         "forwarder: the supervisor is gone: serving on for 0 s, until `forwarder run` takes over\n"
-        "forwarder: nobody took over: leaving\n"
+        "forwarder: nobody took over: leaving. Start it again: forwarder run\n"
     )
 
 

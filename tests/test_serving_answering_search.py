@@ -15,6 +15,8 @@ from tests.lab.behaviours import Move, Received, answer, nodata, nxdomain
 from tests.lab.clients import extended_errors
 from tests.lab.kitchen import Kitchen, counted, octets_of, read
 
+pytestmark = pytest.mark.side_by_side
+
 TTL = 5
 """Seconds for which the cluster's DNS lets a denial be kept."""
 CLUSTER = "cluster.local."

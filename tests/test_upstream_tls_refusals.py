@@ -60,7 +60,7 @@ class TestRefusals:
         with TlsPeer(contexts[kind], answer_all) as peer, Stage(peer.address, authority) as stage:
             assert [stage.refused() for _ in range(3)] == [Failed.CERTIFICATE] * 3
             (line,) = said.messages
-            assert line.startswith(f"forwarder: upstream {peer.address.text}@{NAME} is not used: {mend}")
+            assert line.startswith(f"upstream {peer.address.text}@{NAME} is not used: {mend}")
             assert stage.connections == 0
         assert peer.secured == []  # no handshake was ended, and no query came before its end
 

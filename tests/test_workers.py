@@ -55,7 +55,9 @@ def test_a_dead_worker_has_a_successor_that_answers_what_waited() -> None:
         await one.serving(2)
         assert one.worker.pid == second
         assert one.worker.restarts == 1
-        assert one.said == [f"worker 0 (pid {first}) ended unasked, exit status 3; starting another one at once"]
+        assert one.said == [
+            f"worker 0 (pid {first}) ended unasked, exit status 3; starting another one at once. {workers.REPORT}"
+        ]
         assert counters.mapped(one.worker.counters)[counters.COALESCED] == 1
         assert one.counted(counters.COALESCED) == 2  # counts outlive whoever counted
 
@@ -68,8 +70,8 @@ def test_the_second_quick_death_waits_and_a_signal_is_named() -> None:
             await one.serving(times)
             one.signal(signal.SIGKILL)
         await one.serving(3)
-        assert one.said[0].endswith("signal 9 (SIGKILL); starting another one at once")
-        assert one.said[1].endswith("signal 9 (SIGKILL); starting another one in 0.1 s")
+        assert one.said[0].endswith(f"signal 9 (SIGKILL); starting another one at once. {workers.KILLED}")
+        assert one.said[1].endswith(f"signal 9 (SIGKILL); starting another one in 0.1 s. {workers.KILLED}")
 
     run(test)
 
@@ -164,7 +166,7 @@ def test_a_program_that_never_serves_is_given_up() -> None:
         await one.until(lambda: one.gave_up)
         assert one.worker.gone.is_set()
         assert one.served == 0
-        assert one.said[-1].endswith("exit status 7; none of 5 ever served, giving up")
+        assert one.said[-1].endswith(f"exit status 7; none of 5 ever served, giving up. {workers.REPORT}")
         assert len(one.said) == workers.GIVE_UP_AFTER
 
     run(test, sys.executable, "-c", "raise SystemExit(7)")
@@ -229,7 +231,7 @@ def test_one_that_leaves_well_but_unasked_has_a_successor_too() -> None:
         await one.serving(1)
         one.worker.tell(link.Drain())
         await one.serving(2)
-        assert one.said[0].endswith("exit status 0; starting another one at once")
+        assert one.said[0].endswith(f"exit status 0; starting another one at once. {workers.REPORT}")
 
     run(test)
 

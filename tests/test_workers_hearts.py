@@ -31,8 +31,8 @@ def test_one_that_hangs_is_killed_and_its_successor_answers_what_waited(monkeypa
         assert (await one.ask())[0] != hung
         await one.until(lambda: one.served >= 2)
         assert one.said[:2] == [
-            f"worker 0 (pid {hung}) hangs: killed",
-            f"worker 0 (pid {hung}) ended unasked, signal 9 (SIGKILL); starting another one at once",
+            f"worker 0 (pid {hung}) hangs: killed. {workers.REPORT}, unless somebody stopped it",
+            f"worker 0 (pid {hung}) ended unasked, signal 9 (SIGKILL); starting another one at once. {workers.KILLED}",
         ]
         assert one.worker.last_end == "signal 9 (SIGKILL)"
         assert one.worker.restarts >= 1
@@ -50,7 +50,8 @@ def test_one_that_hangs_while_it_drains_is_killed_and_has_no_successor(monkeypat
         one.worker.drain()
         async with asyncio.timeout(SECONDS):
             await one.worker.gone.wait()
-        assert one.said == [f"worker 0 (pid {hung}) hangs: killed"]
+        (line,) = one.said
+        assert line.startswith(f"worker 0 (pid {hung}) hangs: killed. ")
         assert one.worker.pid is None
 
     run(test)
@@ -65,7 +66,7 @@ def test_one_that_never_serves_is_killed_after_longer_and_given_up_in_the_end(mo
         assert time.monotonic() - begun >= 0.01 * 15
         assert "hangs: killed" in one.said[0]
         await one.until(lambda: one.gave_up)
-        assert one.said[-1].endswith("ended unasked, signal 9 (SIGKILL); none of 5 ever served, giving up")
+        assert one.said[-1].endswith(f"ended unasked, signal 9 (SIGKILL); none of 5 ever served, giving up. {workers.KILLED}")
         assert len([line for line in one.said if "hangs: killed" in line]) == 5
 
     run(test, *NEVER_READY)

@@ -14,6 +14,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from forwarder.control import protocol
 from forwarder.control.place import MAX_CONVERSATIONS, Place
 from forwarder.errors import ControlError
+from forwarder.levels import Err
 
 SILENCE_SECONDS = 10.0
 """A conversation in which nothing is asked, or nothing read, for as long is over."""
@@ -91,7 +92,7 @@ class Listening:
         self._conversations.discard(conversation)
         self._may_begin.release()
         if not conversation.cancelled() and (defect := conversation.exception()) is not None:
-            self._say(f"a request at the control socket failed, please report this: {defect!r}")
+            self._say(Err(f"a request at the control socket failed, please report this: {defect!r}"))
 
     async def _converse(self, connection: socket.socket) -> None:
         conversation = Conversation(connection)

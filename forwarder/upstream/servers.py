@@ -4,7 +4,6 @@ Always holds: one server over one transport is one `Server`, in however many zon
 of it all others know. Decides nothing about a question: `selection` does.
 """
 
-import logging
 from collections.abc import Awaitable
 from enum import Enum
 from typing import Protocol
@@ -16,8 +15,6 @@ from forwarder.upstream.round_trip import RoundTrip
 from forwarder.upstream.tally import Tally
 from forwarder.wire.message import Query
 from forwarder.wire.records import Response
-
-logger = logging.getLogger(__name__)
 
 
 class Failed(Enum):
@@ -149,7 +146,6 @@ class Server:
             return
         self.tally.probe_failed()
         if self.health.probe_failed(now):
-            logger.warning("forwarder: upstream %s is down, nothing comes from it: it is asked last, and probed", self.name)
             self.tally.is_up(up=False)
             self.settle()
 
@@ -167,12 +163,6 @@ class Server:
         """What we asked it came back to us, or does so no more."""
         self.is_looped = is_looped
         self.health.recoveries += not is_looped
-        if is_looped:
-            logger.warning(
-                "forwarder: upstream %s sends our queries back to us and is left out: point it, or us, elsewhere", self.name
-            )
-        else:
-            logger.warning("forwarder: upstream %s sends our queries back to us no more and is asked again", self.name)
         self.tally.is_looped(looped=is_looped)
         self.settle()
 
@@ -200,6 +190,5 @@ class Server:
             self.probe.on_trouble()
 
     def _came_up(self) -> None:
-        logger.warning("forwarder: upstream %s is up again", self.name)
         self.tally.is_up(up=True)
         self.settle()

@@ -67,7 +67,7 @@ class ServerIdentity:
         wrong = self._reason(error)
         if wrong != self._is_wrong and now - self._said_at >= QUIET_SECONDS:
             self._is_wrong, self._said_at = wrong, now
-            logger.warning("forwarder: upstream %s is not used: %s", self.text, wrong)
+            logger.warning("upstream %s is not used: %s", self.text, wrong)
 
     def _reason(self, error: ssl.SSLError) -> str:
         """What is wrong, and the mend."""

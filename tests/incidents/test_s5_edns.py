@@ -30,6 +30,8 @@ from tests.lab.namespaces import Namespace, Network
 from tests.lab.needs import needs_musl, needs_namespaces, needs_program
 from tests.lab.scripted import ScriptedUpstream
 
+pytestmark = pytest.mark.side_by_side
+
 AGENT, DAEMON = ("10.0.0.53", 53), ("169.254.20.10", 53)
 ONE, MANY = "192.0.2.1", 100
 """So many addresses take 1.6 KB: more than anybody takes over UDP here."""

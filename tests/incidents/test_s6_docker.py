@@ -28,6 +28,8 @@ from tests.lab.needs import needs_musl, needs_namespaces, needs_program
 from tests.lab.patience import wait_for
 from tests.lab.scripted import ScriptedUpstream
 
+pytestmark = pytest.mark.side_by_side
+
 UPSTREAM, DAEMON, PEER, LOOPBACK = "10.0.0.53", "169.254.20.10", "127.0.0.54", "127.0.0.53"
 FAILS_WITHIN = 2_000
 """Milliseconds: the deadline, and a little for the client."""

@@ -18,6 +18,8 @@ from tests.lab.ports import bound_pair, free_port
 from tests.lab.scripted import ScriptedUpstream
 from tests.lab.stage import Stage
 
+pytestmark = pytest.mark.side_by_side
+
 GOOD_ZONES = "zones: [{zone: ., upstreams: ['127.0.0.1:9']}]\n"
 
 MISTAKES = {

@@ -23,6 +23,8 @@ from tests.lab.patience import wait_for
 from tests.lab.scripted import ScriptedUpstream
 from tests.lab.status import SETS, capabilities_in, field_in, status_of, uids_in
 
+pytestmark = pytest.mark.side_by_side
+
 PROJECT = Path(__file__).resolve().parents[2]
 NOBODY = 65534
 USERS = ("", "user: nobody")

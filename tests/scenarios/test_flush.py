@@ -19,6 +19,8 @@ from tests.lab.patience import wait_for
 from tests.lab.scripted import ScriptedUpstream
 from tests.lab.stage import Stage, staged
 
+pytestmark = pytest.mark.side_by_side
+
 OLD = answer("@ 300 IN A 192.0.2.1")
 NEW = answer("@ 300 IN A 192.0.2.2")
 AS_NOBODY = ("setpriv", "--reuid=65534", "--regid=65534", "--clear-groups")

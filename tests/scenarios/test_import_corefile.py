@@ -20,6 +20,8 @@ from tests.lab.daemon import Daemon, run_to_end
 from tests.lab.importing import COREFILES
 from tests.lab.scripted import ScriptedUpstream
 
+pytestmark = pytest.mark.side_by_side
+
 HOUR = answer("@ 3600 IN A 192.0.2.1")
 
 

@@ -14,6 +14,8 @@ from tests.lab.dnsmasq import ConfiguredDnsmasq
 from tests.lab.ports import free_port
 from tests.lab.scripted import ScriptedUpstream
 
+pytestmark = pytest.mark.side_by_side
+
 UPSTREAMS = ("everything", "corp", "deep", "other", "reverse")
 CONF = """\
 # a comment

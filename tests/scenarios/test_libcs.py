@@ -16,6 +16,8 @@ from tests.lab.namespaces import Namespace, Network
 from tests.lab.needs import needs_musl, needs_namespaces, needs_program
 from tests.lab.nsd import Nsd
 
+pytestmark = pytest.mark.side_by_side
+
 BIG = [f"10.1.0.{number}" for number in range(1, 181)]
 """3 KB as A records: neither 512 octets nor 1232 hold them."""
 ZONE = """\

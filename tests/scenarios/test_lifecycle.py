@@ -23,6 +23,8 @@ from tests.lab.patience import wait_for
 from tests.lab.scripted import ScriptedUpstream
 from tests.lab.stage import Stage, staged
 
+pytestmark = pytest.mark.side_by_side
+
 
 def is_gone(pid: int) -> bool:
     """Whether the process is no more, or a zombie."""

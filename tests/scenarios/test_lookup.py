@@ -26,6 +26,8 @@ from tests.lab.namespaces import Namespace, Network
 from tests.lab.needs import needs_musl, needs_namespaces
 from tests.lab.scripted import ScriptedUpstream
 
+pytestmark = pytest.mark.side_by_side
+
 NAMESERVERS = ("127.0.0.1", "127.0.0.2")
 SEARCH = "nameserver 127.0.0.1\nsearch a.test b.test c.test\n"
 TWO = f"{SEARCH}nameserver 127.0.0.2\noptions timeout:1 attempts:1\n"

@@ -20,6 +20,8 @@ from tests.lab.namespaces import Namespace, Network
 from tests.lab.needs import needs_namespaces, needs_program
 from tests.lab.scripted import ScriptedUpstream
 
+pytestmark = pytest.mark.side_by_side
+
 BOTH = ["169.254.20.10", "[fd00::10]:5353"]
 SERVICES = ["10.43.0.100", "fd43::100"]
 FULL = {"listen": {"addresses": BOTH}, "node": {"intercept": SERVICES}}

@@ -26,6 +26,8 @@ from tests.lab.patience import wait_for
 from tests.lab.scripted import ScriptedUpstream
 from tests.lab.status import NET_BIND_SERVICE, SETS, capabilities_in, field_in, status_of, uids_in
 
+pytestmark = pytest.mark.side_by_side
+
 NOBODY = 65534
 AS_NOBODY = ("setpriv", f"--reuid={NOBODY}", f"--regid={NOBODY}", "--clear-groups")
 DAC_OVERRIDE, NET_ADMIN = 1 << 1, 1 << 12
@@ -164,7 +166,7 @@ def test_a_worker_that_takes_the_place_of_a_dead_one_is_fenced_too(house: House)
 def test_files_are_followed_and_the_control_socket_answers_the_user_and_root(house: House) -> None:
     with house.daemon() as daemon:
         house.hosts.write_text("192.0.2.2 second.test\n")
-        wait_for(lambda: "hosts files read: " in daemon.stderr, "the new hosts file")
+        wait_for(lambda: "are pinned from now on" in daemon.stderr, "the new hosts file")
         assert house.ask("second.test") == ["192.0.2.2"]
         found = house.control.stat()
         assert (found.st_uid, stat.S_IMODE(found.st_mode)) == (NOBODY, 0o600)

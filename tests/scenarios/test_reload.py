@@ -20,6 +20,8 @@ from tests.lab.patience import wait_for
 from tests.lab.ports import free_port
 from tests.lab.scripted import ScriptedUpstream
 
+pytestmark = pytest.mark.side_by_side
+
 OTHER = answer("@ 300 IN A 192.0.2.2")
 NAMES = [f"n{number}.known.test" for number in range(40)]
 

@@ -24,6 +24,8 @@ from tests.lab.needs import needs_namespaces
 from tests.lab.patience import wait_for
 from tests.lab.scripted import ScriptedUpstream
 
+pytestmark = pytest.mark.side_by_side
+
 FIRST, SECOND, OURS = "127.0.0.11", "127.0.0.12", "127.0.0.1"
 BETWEEN = 0.01
 """Seconds between two queries of the steady client: 100 a second."""

@@ -97,6 +97,10 @@ def test_an_upstream_that_speaks_again_is_believed(stage: Stage) -> None:
     stage.upstream.default = told_by(1)
     wait_for(lambda: rdatas(stage.ask("n0.back.silent.test")) == ["192.0.2.1"], "a name that failed is answered")
     wait_for(lambda: not is_down(stage), "the upstream counts as up")
+    wait_for(lambda: "is up again" in stage.daemon.stderr, "the log says so")
+    down, up = stage.daemon.stderr.splitlines()
+    assert down.startswith(f"forwarder: upstream {stage.upstream.address} is down, nothing comes from it, and no other is up: ")
+    assert up == f"forwarder: upstream {stage.upstream.address} is up again"
     told = asked_once(stage, "fresh.back.silent.test")
     assert rdatas(told.response) == ["192.0.2.1"]
     assert told.charged <= DOWN

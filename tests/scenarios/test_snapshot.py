@@ -19,6 +19,8 @@ from tests.lab.patience import wait_for
 from tests.lab.scripted import ScriptedUpstream
 from tests.lab.stage import Stage
 
+pytestmark = pytest.mark.side_by_side
+
 BRIEF = answer("@ 1 IN A 192.0.2.2")
 DEAD = refusal("SERVFAIL")
 """An upstream that fails at once: whoever was answered well was answered from memory."""

@@ -1,5 +1,6 @@
 """The units under systemd itself, booted for the test: started, reloaded, restarted, killed, hung; within their bounds."""
 
+import re
 import socket
 import time
 from collections.abc import Iterator
@@ -54,6 +55,7 @@ NotifyAccess=main
 User=forwarder
 ExecStart={SUCCESSION_PATH}
 """
+PRIORITIES = ("err", "warning", "notice", "info")
 RATE = 1000
 SECONDS = 5
 
@@ -149,6 +151,25 @@ def test_reload_comes_back_when_the_new_configuration_serves(network: Namespace,
     assert dig(network) == "192.0.2.1"
     assert host.show(SERVICE, "ActiveState") == "active"
     assert host.show(SERVICE, "MainPID") == former
+
+
+def test_the_journal_tells_grave_lines_from_others(host: Booted) -> None:
+    """By priority, as `journalctl -p` selects; the lines themselves do not show it."""
+    host.write(CONFIG_PATH, CONFIG.replace("zones:", "zonen:"))
+    try:
+        assert host.run("systemctl", "reload", SERVICE).returncode != 0
+    finally:
+        host.write(CONFIG_PATH, CONFIG)
+    host.systemctl("reload", SERVICE)
+    said = {
+        priority: host.run("journalctl", "-u", SERVICE, "-o", "cat", "-p", f"{priority}..{priority}").stdout
+        for priority in PRIORITIES
+    }
+    assert f"forwarder: {CONFIG_PATH}: zonen: is not a setting" in said["err"]
+    assert "forwarder: configuration reloaded\n" in said["notice"]
+    assert "forwarder: listen.receive_buffer: the kernel grants" in said["warning"]
+    assert "forwarder is serving\n" in said["info"], "what is shown at the start"
+    assert not re.search(r"^<[0-7]>", host.journal(), re.MULTILINE)
 
 
 def test_reload_of_a_wrong_configuration_fails_and_the_old_one_stays(network: Namespace, host: Booted) -> None:

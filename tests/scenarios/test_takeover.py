@@ -25,6 +25,8 @@ from tests.lab.patience import wait_for
 from tests.lab.ports import free_port
 from tests.lab.scripted import ScriptedUpstream
 
+pytestmark = pytest.mark.side_by_side
+
 NAMES = [f"n{number}.known.test" for number in range(20)]
 NOBODY = 65534
 TAKER = """

@@ -18,6 +18,8 @@ from tests.lab.needs import needs_namespaces
 from tests.lab.patience import wait_for
 from tests.lab.scripted import ScriptedUpstream
 
+pytestmark = pytest.mark.side_by_side
+
 CONTAINED = ("unshare", "--pid", "--fork", "--kill-child", "--mount-proc")
 
 
