@@ -20,7 +20,7 @@ STALLED_SECONDS = 10.0
 """A client that takes no part for so long is gone, or will not come back."""
 LAST_SECONDS = 0.2
 """For the last octets, where the client reads at all: less than the pages have when the daemon ends."""
-RETRY_SECONDS = 5
+RETRY_SECONDS = 2
 """When somebody who was turned away may come again."""
 
 

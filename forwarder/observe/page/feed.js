@@ -4,7 +4,7 @@
 const KEPT = 600; // seconds
 const SILENCE = 4_000; // milliseconds without a moment: not connected
 const STUCK = 15_000; // and then the connection is given up for another
-const AGAIN = 3_000; // between two attempts
+const AGAIN = 2_000; // between two attempts
 
 export class Feed {
   /** `changed` is called for each moment, for what came of the past, and when the connection is lost. */

@@ -9,24 +9,14 @@ const SHORT_LIST = 8;
 const SLOWLY = 10_000; // milliseconds between two drawings for who wants little motion
 
 const SOURCES = {
-  exact: "exact cache",
-  answers: "answers cache",
-  denial: "denial",
-  hosts: "pinned names",
-  policy: "policy",
-  stale: "stale",
-  upstream: "upstream",
-  failure: "failure",
-};
-const MEANINGS = {
-  exact: "the very same query was answered within the second",
-  answers: "known, and within its TTL",
-  denial: "follows from what is known not to exist",
+  exact: "the same query within a second",
+  answers: "known, within its TTL",
+  denial: "known not to exist",
   hosts: "pinned by the configuration",
-  policy: "refused, or answered by rule",
-  stale: "past its end: no upstream answered in time",
-  upstream: "an upstream was asked",
-  failure: "SERVFAIL: no upstream had an answer",
+  policy: "refused, or by rule",
+  stale: "past its end, upstream late",
+  upstream: "asked for",
+  failure: "SERVFAIL, nobody had it",
 };
 const COUNTS = {
   deadline_missed: "Deadline missed",
@@ -163,14 +153,15 @@ function showSources(feed, lately) {
   const total = sum(lately);
   const make = () => {
     const line = sourceRow();
-    line.firstChild.append(made("span", "swatch"), made("span"));
+    line.firstChild.append(made("span", "swatch"), made("span"), made("span", "meaning"));
     return line;
   };
   fill(at("sources"), Object.keys(SOURCES), make, (line, source) => {
-    const [swatch, name] = line.firstChild.children;
+    const [swatch, name, meaning] = line.firstChild.children;
     swatch.className = `swatch ${source}`;
-    write(name, SOURCES[source]);
-    line.title = MEANINGS[source];
+    write(name, source);
+    write(meaning, SOURCES[source]);
+    line.title = SOURCES[source];
     const value = lately[source] ?? 0;
     cells(line, [null, total ? share(value / total) : "–", rate(value), count(feed.overview.sources[source])]);
     line.classList.toggle("nothing", !feed.overview.sources[source]);
