@@ -50,7 +50,7 @@ class TestServing:
             f"  listens on  {address} (UDP and TCP)",
             "  . asks 192.0.2.1:53 over UDP",
             "  pinned      1 name",
-            f"  metrics     http://{daemon.config.observe.http}/metrics",
+            f"  watch it    http://{daemon.config.observe.http}/",
             f"  try         dig @127.0.0.1 -p {port} hello.test",
         ]
         assert daemon.stderr == ""

@@ -2,7 +2,7 @@
 
 import { Chart, amounts, powers, shares } from "./charts.js";
 import { Feed, bySource, hitRatio, sum } from "./feed.js";
-import { clock, count, duration, grouped, octets, rate, share, span } from "./words.js";
+import { clock, count, duration, grouped, octets, rate, roundDuration, share, span } from "./words.js";
 
 const LATELY = 60; // seconds
 const SHORT_LIST = 8;
@@ -76,6 +76,13 @@ function row(headings) {
   };
 }
 
+/** A sentence; what is between backticks is a command or a setting. */
+function say(element, sentence) {
+  if (element.textContent === sentence.replaceAll("`", "")) return;
+  const parts = sentence.split("`").map((part, place) => (place % 2 ? made("code", "", part) : part));
+  element.replaceChildren(...parts);
+}
+
 function cells(line, texts) {
   texts.forEach((text, place) => text !== null && write(line.children[place], text));
 }
@@ -119,7 +126,7 @@ function showWarnings(feed) {
   const list = at("warnings-list");
   const isQuiet = !sentences.length && feed.overview !== null;
   at("warnings").classList.toggle("well", isQuiet);
-  fill(list, isQuiet ? ["Nothing to say: all is as it should be."] : sentences, () => made("li"), write);
+  fill(list, isQuiet ? ["Nothing to say."] : sentences, () => made("li"), say);
 }
 
 function showState(feed) {
@@ -341,7 +348,7 @@ const charts = {
   }),
   latency: new Chart(at("chart-latency"), {
     lines: [percentile("p99"), percentile("p90"), percentile("p50")],
-    scale: powers(duration),
+    scale: powers(roundDuration),
     written: (pace) => {
       const { p50, p90, p99 } = pace.percentiles;
       return `${clock(pace.at)}  p50 ${duration(p50)}, p90 ${duration(p90)}, p99 ${duration(p99)}`;

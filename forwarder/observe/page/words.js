@@ -36,7 +36,7 @@ export function share(value) {
   return `${(value * 100).toFixed(1)} %`;
 }
 
-/** Seconds as 85 µs, 4.2 ms, 1.80 s. */
+/** Seconds as 85 µs, 4.20 ms, 1.80 s. */
 export function duration(seconds) {
   if (seconds === null || seconds === undefined) return NONE;
   if (seconds < 999.5e-6) return `${Math.round(seconds * 1e6)} µs`;
@@ -44,10 +44,15 @@ export function duration(seconds) {
   return `${digits(seconds)} s`;
 }
 
+/** The same on an axis: 1 ms. */
+export function roundDuration(seconds) {
+  return duration(seconds).replace(/\.0+ /, " ");
+}
+
 /** 4.2 MiB. */
 export function octets(value) {
   for (const [size, unit] of [[2 ** 30, "GiB"], [2 ** 20, "MiB"], [2 ** 10, "KiB"]]) {
-    if (value >= size) return `${digits(value / size)} ${unit}`;
+    if (value >= size) return `${digits(value / size).replace(/\.0+$/, "")} ${unit}`;
   }
   return `${value} octets`;
 }
@@ -67,7 +72,7 @@ export function clock(at) {
 }
 
 function digits(value) {
-  if (value < 9.995) return value.toFixed(2).replace(/\.?0+$/, "");
-  if (value < 99.95) return value.toFixed(1).replace(/\.0$/, "");
+  if (value < 9.995) return value.toFixed(2);
+  if (value < 99.95) return value.toFixed(1);
   return String(Math.round(value));
 }
