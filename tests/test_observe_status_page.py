@@ -1,17 +1,12 @@
 """The files of the status page: there, small, and nothing in them that the policy forbids or that comes from elsewhere."""
 
 import re
-import subprocess
-import sys
-import zipfile
 from pathlib import Path
 
 import pytest
 
 from forwarder.observe import status_page
-from tests.lab.clients import HANG
 from tests.lab.pages import Shown, answer
-from tests.lab.project import ROOT
 
 FILES = sorted(file for file in status_page.FOLDER.iterdir())
 MAX_OCTETS = 100_000
@@ -54,13 +49,3 @@ def test_no_text_becomes_markup() -> None:
 
 def test_it_is_small() -> None:
     assert sum(file.stat().st_size for file in FILES) < MAX_OCTETS
-
-
-def test_a_wheel_has_it(tmp_path: Path) -> None:
-    """What `pip install` and the image are made from."""
-    command = [sys.executable, "-m", "pip", "wheel", "--quiet", "--no-deps", "--wheel-dir", str(tmp_path), str(ROOT)]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=6 * HANG, check=False)
-    assert done.returncode == 0, done.stderr
-    (wheel,) = tmp_path.glob("*.whl")
-    with zipfile.ZipFile(wheel) as packed:
-        assert {f"forwarder/observe/page/{file.name}" for file in FILES} <= set(packed.namelist())

@@ -17,6 +17,7 @@ export class Chart {
     figure.append(this.hint);
     this.points = [];
     this.toldAt = 0;
+    this.toldWindow = 0;
     new ResizeObserver(() => this.draw(this.points)).observe(figure);
     this.svg.addEventListener("pointermove", (event) => this.pointAt(event.offsetX));
     this.svg.addEventListener("pointerleave", () => this.pointAt(null));
@@ -34,7 +35,7 @@ export class Chart {
     const layers = this.layers();
     const { low, high, ticks } = this.scale(layers.flatMap((layer) => layer.tops).filter((value) => value !== null));
     this.y = (value) => TOP + (HEIGHT - TOP - BOTTOM) * (1 - (value - low) / (high - low));
-    const parts = [...this.grid(ticks), ...layers.flatMap((layer) => this.shapes(layer, low)), ...this.mark()];
+    const parts = [...this.grid(ticks), ...layers.flatMap((layer) => this.shapes(layer, low)), ...this.labels(ticks), ...this.mark()];
     this.svg.setAttribute("viewBox", `0 0 ${this.width} ${HEIGHT}`);
     this.svg.replaceChildren(...parts);
     this.tell();
@@ -57,13 +58,15 @@ export class Chart {
   }
 
   grid(ticks) {
-    const parts = ticks.flatMap(([value, label]) => {
+    return ticks.map(([value]) => {
       const y = Math.round(this.y(value)) + 0.5;
-      return [
-        made("line", { class: "grid", x1: 0, x2: this.width, y1: y, y2: y }),
-        made("text", { class: "label", x: 2, y: y - 4 }, label),
-      ];
+      return made("line", { class: "grid", x1: 0, x2: this.width, y1: y, y2: y });
     });
+  }
+
+  labels(ticks) {
+    const written = ticks.filter(([, label]) => label);
+    const parts = written.map(([value, label]) => made("text", { class: "label", x: 2, y: Math.round(this.y(value)) - 4 }, label));
     const minutes = this.window / 60;
     const baseline = HEIGHT - 5;
     parts.push(made("text", { class: "label", x: 0, y: baseline }, `${minutes} min ago`));
@@ -124,11 +127,12 @@ export class Chart {
     return [made("line", { class: "pointer", x1: x, x2: x, y1: TOP, y2: HEIGHT - BOTTOM })];
   }
 
-  /** The chart in words, for who does not see it: twice a minute at most. */
+  /** The chart in words, for who does not see it: twice a minute, and when it begins to reach further back. */
   tell() {
     const now = Date.now();
-    if (now - this.toldAt < 30_000) return;
+    if (now - this.toldAt < 30_000 && this.window === this.toldWindow) return;
     this.toldAt = now;
+    this.toldWindow = this.window;
     this.svg.setAttribute("aria-label", this.told(this.seen, this.window / 60));
   }
 }

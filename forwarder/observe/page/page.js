@@ -160,7 +160,7 @@ function showSources(feed, lately) {
   const total = sum(lately);
   const make = () => {
     const line = sourceRow();
-    line.firstChild.append(made("span", "swatch"), made("span"), made("span", "meaning"));
+    line.firstChild.append(made("span", "swatch"), made("span"), " ", made("span", "meaning"));
     return line;
   };
   fill(at("sources"), Object.keys(SOURCES), make, (line, source) => {
@@ -209,7 +209,7 @@ function showUpstreams(feed) {
   const paces = new Map((feed.paces.at(-1)?.upstreams ?? []).map((pace) => [pace.name, pace]));
   const make = () => {
     const line = upstreamRow();
-    line.children[0].append(made("bdi"), made("span", "quiet detail"));
+    line.children[0].append(made("bdi"), " ", made("span", "quiet detail"));
     line.children[1].append(made("span", "pill"));
     return line;
   };
@@ -250,7 +250,7 @@ function showNames({ overview: { names } }) {
   for (const list of ["top", "failing", "denied"]) {
     const make = () => {
       const item = made("li");
-      item.append(made("bdi", "name"), made("span", "number"));
+      item.append(made("bdi", "name"), " ", made("span", "number"));
       return item;
     };
     const shown = names[list].slice(0, SHORT_LIST);
@@ -270,7 +270,7 @@ const workerRow = row([["Worker", ""], ["State", ""], ["Process", "number"], ["R
 function showWorkers({ overview: { workers } }) {
   const make = () => {
     const line = workerRow();
-    line.children[1].append(made("span", "pill"), made("span", "quiet detail"));
+    line.children[1].append(made("span", "pill"), " ", made("span", "quiet detail"));
     return line;
   };
   fill(at("workers"), workers, make, (line, worker) => {
