@@ -79,7 +79,7 @@ ROOMS: Mapping[str, Room] = {
     **dict.fromkeys(("observe.streaming", "observe.addressing"), Room(packages="starlette")),
     "observe.status_page": Room("observe.addressing", "starlette"),
     "observe.api": Room("observe.addressing observe.streaming observe.overview", "msgspec starlette"),
-    "observe.pages": Room("observe.api observe.status_page observe.metrics errors", "prometheus_client starlette uvicorn"),
+    "observe.pages": Room("observe.api observe.status_page observe.metrics observe.reading", "starlette uvicorn"),
     "observe.totals": Room("observe.counters"),
     **dict.fromkeys(("adoption", "trust"), Room("config errors")),
     "sockets": Room("adoption steering config errors"),
@@ -109,7 +109,7 @@ IMPURE = frozenset(("asyncio", "logging", "random", "select", "selectors", "sock
 
 DATA_PLANE = ("worker", "collecting", "snapshotting", "serving", "cache", "upstream", "wire")
 NEVER_IN_DATA_PLANE = frozenset(("dnslib", "prometheus_client", "pyroute2", "rich", "starlette", "uvicorn", "yaml"))
-ROOMS_NEVER_IN_DATA_PLANE = ("doctor", "importing", "lookup", "node", "observe.metrics", "observe.pages", "observe.api")
+ROOMS_NEVER_IN_DATA_PLANE = ("doctor", "importing", "lookup", "node", "observe.metrics", "observe.pages")
 
 EMPTY_NAMES = frozenset(("base", "common", "helper", "helpers", "misc", "util", "utils"))
 EMPTY_CLASS_NAME = re.compile(r"Forwarder|Base([A-Z0-9].*)?|.*(Manager|Handler|Helper)")

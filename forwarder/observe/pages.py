@@ -19,6 +19,7 @@ from uvicorn.protocols.http.h11_impl import H11Protocol
 from uvicorn.server import ServerState
 
 from forwarder.observe import api, metrics, status_page
+from forwarder.observe.reading import SeenWorker
 
 POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; img-src 'self';"
@@ -45,24 +46,6 @@ END_SECONDS = 1
 """What a page in progress gets when the daemon ends: less than the 3 s of the whole."""
 
 
-class ShownWorker(Protocol):
-    """One worker as /health tells of it."""
-
-    number: int
-    serving: bool
-    restarts: int
-    last_end: str
-    """How the process before ended, when it was not asked to; else empty."""
-
-    @property
-    def pid(self) -> int | None:
-        """None while it waits to be started again."""
-
-    @property
-    def state(self) -> str:
-        """In a word or two."""
-
-
 class Shown(api.Shown, Protocol):
     """The daemon as the pages see it."""
 
@@ -72,7 +55,7 @@ class Shown(api.Shown, Protocol):
     def upstreams(self) -> Mapping[str, bool]:
         """Whose each row for upstreams is, in their order -> whether it is asked now."""
 
-    def workers(self) -> Sequence[ShownWorker]:
+    def workers(self) -> Sequence[SeenWorker]:
         """Every worker, those that wait to be started again included."""
 
     def is_ready(self) -> bool:
