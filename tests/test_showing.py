@@ -67,7 +67,6 @@ def test_each_look_adds_what_happened_since_and_a_reload_loses_nothing() -> None
 
 def test_a_look_wakes_all_who_wait_for_it() -> None:
     async def scene(showing: Showing, _: Succession, __: Surroundings) -> None:
-        assert showing.latest is None
         waiting = [asyncio.create_task(showing.next_moment()) for _ in range(3)]
         await asyncio.sleep(0)
         moment = showing.look()

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
-from playwright.sync_api import BrowserContext, ConsoleMessage, Page, sync_playwright
+from playwright.sync_api import BrowserContext, ConsoleMessage, Dialog, Page, sync_playwright
 
 from tests.lab.needs import needs_program
 from tests.lab.project import ROOT
@@ -82,6 +82,8 @@ FAINT = """() => {
 }"""
 """What is written too faintly (WCAG 2.2, 1.4.3): below 4.5 to 1, below 3 to 1 where it is large."""
 
+Scheme = Literal["light", "dark"]
+
 
 @dataclass(frozen=True, slots=True)
 class Shown:
@@ -95,7 +97,7 @@ class Shown:
         """The window, in CSS pixels."""
         self.page.set_viewport_size({"width": width, "height": height})
 
-    def prefer(self, scheme: Literal["light", "dark"]) -> None:
+    def prefer(self, scheme: Scheme) -> None:
         """What the reader's system says."""
         self.page.emulate_media(color_scheme=scheme)
 
@@ -146,9 +148,13 @@ class Browser:
         def hear(message: ConsoleMessage) -> None:
             shown.complaints.append(f"{message.type}: {message.text}")
 
+        def hear_out(dialog: Dialog) -> None:
+            shown.complaints.append(f"dialog: {dialog.message}")
+            dialog.dismiss()
+
         page.on("console", hear)
         page.on("pageerror", lambda error: shown.complaints.append(f"exception: {error}"))
-        page.on("dialog", lambda dialog: (shown.complaints.append(f"dialog: {dialog.message}"), dialog.dismiss()))
+        page.on("dialog", hear_out)
         page.set_default_timeout(PATIENCE * 1000)
         try:
             page.goto(url)

@@ -9,12 +9,11 @@ import time
 from collections.abc import Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass
-from typing import Literal
 
 import pytest
 
 from forwarder.observe.overview import MISSES, Asked, Conntrack, Names
-from tests.lab.browser import FAINT, Browser, Shown, browsing
+from tests.lab.browser import FAINT, Browser, Scheme, Shown, browsing
 from tests.lab.daemon import Daemon
 from tests.lab.figures import Daemon as Figures
 from tests.lab.nsd import Nsd
@@ -47,7 +46,7 @@ DRAWN = "[...document.querySelectorAll('.chart')].every((one) => one.firstChild.
 """The charts are as wide as their places."""
 UNNAMED = "[...document.querySelectorAll('a, button, svg, th')].filter((one) => !one.textContent.trim() && !one.ariaLabel)"
 WIDTHS = (360, 1400)
-SCHEMES = ("light", "dark")
+SCHEMES: tuple[Scheme, ...] = ("light", "dark")
 
 
 @dataclass(frozen=True, slots=True)
@@ -165,7 +164,7 @@ def test_an_upstream_that_is_stopped_turns_red_and_green_again(scene: Scene) -> 
 
 @pytest.mark.parametrize("scheme", SCHEMES)
 @pytest.mark.parametrize("width", WIDTHS)
-def test_it_fits(scene: Scene, width: int, scheme: Literal["light", "dark"]) -> None:
+def test_it_fits(scene: Scene, width: int, scheme: Scheme) -> None:
     scene.shown.resize(width)
     scene.shown.prefer(scheme)
     scene.shown.wait_for(
