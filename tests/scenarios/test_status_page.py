@@ -14,6 +14,7 @@ import pytest
 
 from forwarder.observe.overview import MISSES, Asked, Conntrack, Names
 from tests.lab.browser import FAINT, Browser, Scheme, Shown, browsing
+from tests.lab.clients import ask, query
 from tests.lab.daemon import Daemon
 from tests.lab.figures import Daemon as Figures
 from tests.lab.nsd import Nsd
@@ -283,6 +284,17 @@ def test_hostile_names_are_text(browser: Browser, width: int) -> None:
     finally:
         is_seen.set()
         serving.join()
+
+
+def test_hostile_names_that_were_asked_for_are_text(scene: Scene) -> None:
+    """Where the daemon looks at names at all."""
+    name = "<img\\032src=x\\032onerror=alert(1)>.\\000\\027[31m.example.test"
+    for _ in range(300):
+        ask(scene.daemon.server, query(name))
+    if scene.shown.page.locator("#names-lists").is_visible():
+        top = "[...document.querySelectorAll('#top .name')].map((one) => one.textContent).find((name) => name.includes('<img'))"
+        assert scene.shown.wait_for(top).endswith("\\000\\027[31m.example.test.")
+    assert scene.shown.page.locator("main img").count() == 0
 
 
 def test_names_that_nobody_looks_at_are_a_sentence(scene: Scene) -> None:

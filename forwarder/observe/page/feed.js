@@ -14,6 +14,7 @@ export class Feed {
     this.overview = null;
     this.heard = null; // when the last moment came, by the reader's clock
     this.isConnected = false;
+    this.failures = 0; // since the last moment
     this.begun = Date.now();
     document.addEventListener("visibilitychange", () => {
       if (!document.hidden && !this.isRecent()) this.connect();
@@ -33,7 +34,8 @@ export class Feed {
     source.onopen = () => this.remember();
     source.onmessage = (event) => this.take(JSON.parse(event.data));
     source.onerror = () => {
-      this.lose();
+      this.failures += 1; // the first may be the end of a stream: a successor, or the same daemon after an hour, is there at once
+      if (this.failures > 1 || !this.isRecent()) this.lose();
       if (source.readyState === EventSource.CLOSED && source === this.source) {
         clearTimeout(this.waiting);
         this.waiting = setTimeout(() => this.connect(), AGAIN); // refused: the browser does not try again by itself
@@ -65,6 +67,7 @@ export class Feed {
     if (pace) this.add([pace]);
     this.overview = overview;
     this.heard = Date.now();
+    this.failures = 0;
     this.isConnected = true;
     this.changed(this);
   }

@@ -255,9 +255,10 @@ function showNames({ overview: { names } }) {
     };
     const shown = names[list].slice(0, SHORT_LIST);
     const items = shown.length ? shown : [null];
+    const most = Math.max(...shown.map((asked) => asked.share));
     fill(at(list), items, make, (item, asked) => {
       item.classList.toggle("nothing", asked === null);
-      item.style.setProperty("--part", asked ? asked.share.toFixed(4) : "0");
+      item.style.setProperty("--part", asked ? (asked.share / most).toFixed(4) : "0");
       write(item.children[0], asked ? asked.name : "none");
       item.children[0].title = asked ? asked.name : "";
       write(item.children[1], asked ? share(asked.share) : "");
