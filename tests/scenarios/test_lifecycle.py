@@ -187,7 +187,7 @@ def test_what_it_prints_on_start(stage: Stage) -> None:
     wait_for(lambda: "dig " in stage.daemon.stdout, "a dig line to try")
     printed = stage.daemon.stdout
     host, port = stage.server
-    for words in (f"{host}:{port}", stage.upstream.address, "/metrics", f"dig @{host} -p {port}"):
+    for words in (f"{host}:{port}", stage.upstream.address, stage.daemon.url, f"dig @{host} -p {port}"):
         assert words in printed
     assert stage.daemon.stderr == ""
 
