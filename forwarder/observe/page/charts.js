@@ -4,6 +4,7 @@ const SPACE = "http://www.w3.org/2000/svg";
 const HEIGHT = 150;
 const TOP = 14;
 const BOTTOM = 20;
+const LEFT = 48; // for what is written beside the lines
 const WINDOWS = [60, 120, 300, 600];
 const GAP = 3.5; // seconds without a point: the line is broken there
 
@@ -35,14 +36,15 @@ export class Chart {
     const layers = this.layers();
     const { low, high, ticks } = this.scale(layers.flatMap((layer) => layer.tops).filter((value) => value !== null));
     this.y = (value) => TOP + (HEIGHT - TOP - BOTTOM) * (1 - (value - low) / (high - low));
-    const parts = [...this.grid(ticks), ...layers.flatMap((layer) => this.shapes(layer, low)), ...this.labels(ticks), ...this.mark()];
+    const shapes = layers.flatMap((layer) => this.shapes(layer, low));
+    const parts = [...this.grid(ticks), ...shapes, ...this.labels(ticks), ...this.mark()];
     this.svg.setAttribute("viewBox", `0 0 ${this.width} ${HEIGHT}`);
     this.svg.replaceChildren(...parts);
     this.tell();
   }
 
   x(at) {
-    return this.width * (1 - (this.end - at) / this.window);
+    return LEFT + (this.width - LEFT) * (1 - (this.end - at) / this.window);
   }
 
   layers() {
@@ -60,19 +62,21 @@ export class Chart {
   grid(ticks) {
     return ticks.map(([value]) => {
       const y = Math.round(this.y(value)) + 0.5;
-      return made("line", { class: "grid", x1: 0, x2: this.width, y1: y, y2: y });
+      return made("line", { class: "grid", x1: LEFT, x2: this.width, y1: y, y2: y });
     });
   }
 
   labels(ticks) {
-    const written = ticks.filter(([, label]) => label);
-    const parts = written.map(([value, label]) => made("text", { class: "label", x: 2, y: Math.round(this.y(value)) - 4 }, label));
+    const parts = ticks.map(([value, label]) => {
+      const y = Math.round(this.y(value)) + 4;
+      return made("text", { class: "label", x: LEFT - 7, y, "text-anchor": "end" }, label);
+    });
     const minutes = this.window / 60;
     const baseline = HEIGHT - 5;
-    parts.push(made("text", { class: "label", x: 0, y: baseline }, `${minutes} min ago`));
+    parts.push(made("text", { class: "label", x: LEFT, y: baseline }, `${minutes} min ago`));
     if (this.width > 260) {
       const middle = minutes === 1 ? "30 s" : `${minutes / 2} min`;
-      parts.push(made("text", { class: "label", x: this.width / 2, y: baseline, "text-anchor": "middle" }, middle));
+      parts.push(made("text", { class: "label", x: (LEFT + this.width) / 2, y: baseline, "text-anchor": "middle" }, middle));
     }
     parts.push(made("text", { class: "label", x: this.width, y: baseline, "text-anchor": "end" }, "now"));
     return parts;
@@ -116,7 +120,7 @@ export class Chart {
   mark() {
     this.hint.hidden = true;
     if (this.pointer === null || this.pointer === undefined) return [];
-    const at = this.end - this.window * (1 - this.pointer / this.width);
+    const at = this.end - this.window * (1 - (this.pointer - LEFT) / (this.width - LEFT));
     const nearest = this.seen.reduce((best, point) => (Math.abs(point.at - at) < Math.abs(best.at - at) ? point : best));
     if (Math.abs(nearest.at - at) > Math.max(GAP, this.window / 50)) return [];
     const x = this.x(nearest.at);
@@ -139,7 +143,7 @@ export class Chart {
 
 /** From nothing to everything. */
 export function shares() {
-  return { low: 0, high: 1, ticks: [[0, ""], [0.5, "50 %"], [1, "100 %"]] };
+  return { low: 0, high: 1, ticks: [[0, "0 %"], [0.5, "50 %"], [1, "100 %"]] };
 }
 
 /** From nothing to a round figure above all. */
@@ -148,7 +152,7 @@ export function amounts(written) {
     const most = Math.max(1, ...values);
     const size = 10 ** Math.floor(Math.log10(most));
     const high = [1, 2, 3, 4, 5, 8, 10].map((step) => step * size).find((round) => round >= most);
-    return { low: 0, high, ticks: [[0, ""], [high / 2, written(high / 2)], [high, written(high)]] };
+    return { low: 0, high, ticks: [[0, "0"], [high / 2, written(high / 2)], [high, written(high)]] };
   };
 }
 
@@ -157,7 +161,7 @@ export function powers(written) {
   return (values) => {
     const low = values.length ? Math.floor(Math.min(...values)) : -5;
     const high = Math.max(low + 2, values.length ? Math.ceil(Math.max(...values)) : -2);
-    const ticks = Array.from({ length: high - low + 1 }, (_, step) => [low + step, step ? written(10 ** (low + step)) : ""]);
+    const ticks = Array.from({ length: high - low + 1 }, (_, step) => [low + step, written(10 ** (low + step))]);
     return { low, high, ticks };
   };
 }

@@ -34,7 +34,7 @@ export class Feed {
     source.onopen = () => this.remember();
     source.onmessage = (event) => this.take(JSON.parse(event.data));
     source.onerror = () => {
-      this.failures += 1; // the first may be the end of a stream: a successor, or the same daemon after an hour, is there at once
+      this.failures += 1; // the first may be the end of a stream: a successor, or the same daemon, is there at once
       if (this.failures > 1 || !this.isRecent()) this.lose();
       if (source.readyState === EventSource.CLOSED && source === this.source) {
         clearTimeout(this.waiting);
