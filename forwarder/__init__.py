@@ -7,11 +7,12 @@ them it starts workers (`workers`), all that serve by one configuration as a gen
 socket pair what to do (`link`). It reads what workers must not: hosts and resolv.conf files, certificates (`watching`,
 `hosts`, `node.resolv_conf`, `trust`), and follows their changes (`following`). When the configuration changes, another
 generation takes the place of the first (`succession`), and is given its answers (`snapshot_file`, `snapshotting`). What workers
-count in shared memory it adds up and shows (`observe`). A command that is typed while it runs, `forwarder flush`, reaches it
-over the control socket (`control`, `flushes`, `serving.flushing`). When it is killed, workers serve on and hand over
-themselves (`orphan`). Addresses of the cluster's that the daemon intercepts it holds as long as it answers itself
-(`intercepting`). Which worker a name belongs to, the kernel decides by a program (`steering`). What changes is said in a line
-(`terminal`) that knows how grave it is (`levels`), and not again and again (`flapping`).
+count in shared memory it adds up and shows (`showing`, `observe`), to scrapers and live on a page (`observe.pages`). A command
+that is typed while it runs, `forwarder flush`, reaches it over the control socket (`control`, `flushes`, `serving.flushing`).
+When it is killed, workers serve on and hand over themselves (`orphan`). Addresses of the cluster's that the daemon intercepts
+it holds as long as it answers itself (`intercepting`). Which worker a name belongs to, the kernel decides by a program
+(`steering`). What changes is said in a line (`terminal`) that knows how grave it is (`levels`), and not again and again
+(`flapping`).
 
 In the worker (`worker`), which has given up all privileges and shut itself off from files (`fence`), a datagram comes in by a
 door:

@@ -202,7 +202,7 @@ class ObserveSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_
     """What the daemon shows of itself."""
 
     http: Annotated[str, Endpoint(9253)] = "127.0.0.1:9253"
-    """Where /metrics, /health and /ready are; loopback, for they name what clients ask. 9253 is NodeLocal DNSCache's port."""
+    """Where the status page and /metrics are; loopback: it names what clients ask. 9253 is NodeLocal DNSCache's port."""
     control: Literal["auto"] | Annotated[str, Word.PATH] = "auto"
     """The control socket; `auto` is /run/forwarder/control.sock, else below $XDG_RUNTIME_DIR."""
     query_log: Literal["off", "errors", "slow", "all"] = "off"

@@ -1,4 +1,4 @@
-"""What a person reads who started the daemon: where it listens, whom it asks, where the figures are, what to try.
+"""What a person reads who started the daemon: where it listens, whom it asks, where to watch it, what to try.
 
 Pure. Always holds: what it says is what is done, files that the configuration names included.
 """
@@ -14,7 +14,7 @@ PTR = 12
 
 
 def summary(config: settings.Config, upstreams: link.Upstreams, pinned: link.Pinned) -> Iterator[str]:
-    """The lines for a person who started the daemon: where it listens, whom it asks, where the figures are, what to try."""
+    """The lines for a person who started the daemon: where it listens, whom it asks, where to watch it, what to try."""
     yield "forwarder is serving"
     for address in config.listen.addresses:
         yield f"  listens on  {address} (UDP and TCP)"
@@ -27,7 +27,7 @@ def summary(config: settings.Config, upstreams: link.Upstreams, pinned: link.Pin
         yield f"  {zone.zone} asks {asks}{source}"
     if names := len({record.name for record in pinned.records if record.qtype != PTR}):
         yield f"  pinned      {names} name{'s' if names > 1 else ''}"
-    yield f"  metrics     http://{config.observe.http}/metrics"
+    yield f"  watch it    http://{config.observe.http}/"
     yield f"  try         {dig_line(config)}"
 
 

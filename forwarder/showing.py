@@ -3,6 +3,7 @@
 Never changes what it looks at. Always holds: an upstream, a worker and a count mean the same wherever they are shown.
 """
 
+import asyncio
 import os
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -13,7 +14,7 @@ from forwarder.observe import metrics, reading
 from forwarder.observe.advice import advice
 from forwarder.observe.conntrack import conntrack
 from forwarder.observe.history import History
-from forwarder.observe.overview import Conntrack, Moment, Names, Overview
+from forwarder.observe.overview import Conntrack, Moment, Names, Overview, Pace
 from forwarder.observe.processes import resident_octets, seconds_used
 from forwarder.observe.totals import Totals
 from forwarder.succession import Succession
@@ -27,6 +28,9 @@ class Showing:
         """`is_ready`: whether queries were answered at least once, and the end is not near."""
         self.is_ready = is_ready
         self.history = History()
+        self.latest: Moment | None = None
+        """What was seen at the last look."""
+        self._looked = asyncio.Event()
         self._totals = totals
         self._generations = generations
         self._started = time.time()
@@ -94,15 +98,27 @@ class Showing:
         return msgspec.structs.replace(now, warnings=advice(now, self.history.former))
 
     def look(self) -> Moment:
-        """Look once more; to be done once a second. What was seen is in the history."""
+        """Look once more; to be done once a second. What was seen is in the history, and those who wait for it are woken."""
         now = self.overview()
         self.history.add(now)
-        return self.moment(now)
+        self.latest = self.moment(now)
+        looked, self._looked = self._looked, asyncio.Event()
+        looked.set()
+        return self.latest
 
     def moment(self, now: Overview) -> Moment:
         """With what happened in the second before."""
         paces = self.history.paces
         return Moment(now, paces[-1] if paces else None)
+
+    def paces(self) -> Sequence[Pace]:
+        """The last minutes, the oldest first."""
+        return self.history.paces
+
+    async def next_moment(self) -> Moment:
+        """What is seen at the next look."""
+        await self._looked.wait()
+        return self.latest or self.moment(self.overview())
 
 
 def _table() -> Conntrack | None:

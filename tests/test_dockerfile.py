@@ -8,6 +8,7 @@ image, the official Python, the seccomp profile, and the size; `make image` on a
 """
 
 import contextlib
+import http.client
 import json
 import os
 import signal
@@ -99,6 +100,14 @@ class Node:
         """What the image's own check says."""
         check = replace(self.container, capabilities=())
         return self.image.root.run(check, *self.image.health_command, namespace=self.network).returncode == 0
+
+    def front_page(self) -> str:
+        """What a person sees who forwards the port: the status page, of files that are no Python."""
+        with self.network.inside():
+            connection = http.client.HTTPConnection("127.0.0.1", 9253, timeout=HANG)
+            with contextlib.closing(connection):
+                connection.request("GET", "/")
+                return connection.getresponse().read().decode()
 
     def has(self, address: str) -> bool:
         return f" {address}/" in self.network.run("ip", "-o", "addr").stdout
@@ -237,6 +246,7 @@ def test_it_binds_port_53_as_a_user_and_its_health_is_told(node: Node, pods: lis
     assert (node.container.uid, node.container.capabilities, node.container.read_only) == (65532, (10,), True)
     pods.append(Pod(node, tmp_path / "log"))
     wait_for(node.is_healthy, "the health check is content")
+    assert node.front_page().startswith("<!doctype html>")
     assert node.told("web.shop.svc.cluster.local") == ["192.0.2.1"]
     assert node.told("example.com") == ["192.0.2.1"], "by the node's resolv.conf, through its link"
     assert f". asks {OUTSIDE}:53 over UDP (from /run/systemd/resolve/resolv.conf, /host-etc/resolv.conf)" in pods[0].log

@@ -30,7 +30,7 @@ def test_all_of_it() -> None:
         "  listens on  127.0.0.1:5300 (UDP and TCP)",
         "  listens on  [::1]:5300 (UDP and TCP)",
         "  . asks 192.0.2.1:53 over UDP",
-        "  metrics     http://127.0.0.1:9000/metrics",
+        "  watch it    http://127.0.0.1:9000/",
         "  try         dig @127.0.0.1 -p 5300 example.com",
     ]
 

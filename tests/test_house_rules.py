@@ -79,12 +79,18 @@ ROOMS: Mapping[str, Room] = {
     # The supervisor and its parts, the pages and the command line.
     "observe.overview": Room("observe.counters", "msgspec"),
     **dict.fromkeys(("observe.reading", "observe.history", "observe.advice"), Room("observe.overview observe.counters")),
-    **dict.fromkeys(("observe.exposition", "observe.conntrack", "observe.processes"), Room()),
+    **dict.fromkeys(("observe.conntrack", "observe.processes"), Room()),
+    "observe.exposition": Room(packages="prometheus_client"),
     "observe.sums": Room("observe.counters"),
     "observe.coredns_names": Room("observe.counters observe.sums observe.exposition"),
     "observe.metrics": Room("observe.counters observe.sums observe.exposition observe.coredns_names observe.conntrack"),
-    "observe.pages": Room("observe.metrics observe.exposition observe.counters errors", "starlette uvicorn"),
     "observe.changes": Room("observe.overview observe.counters flapping levels"),
+    **dict.fromkeys(("observe.streaming", "observe.addressing"), Room(packages="starlette")),
+    "observe.status_page": Room("observe.addressing", "starlette"),
+    "observe.api": Room("observe.addressing observe.streaming observe.overview", "msgspec starlette"),
+    "observe.pages": Room(
+        "observe.api observe.status_page observe.metrics observe.exposition observe.reading", "starlette uvicorn"
+    ),
     "observe.totals": Room("observe.counters"),
     **dict.fromkeys(("adoption", "trust"), Room("config errors")),
     "sockets": Room("adoption steering config errors"),
@@ -113,7 +119,7 @@ PURE = ("wire", "cache", "upstream.pipelining", "steering", *FIGURES.split(), *W
 IMPURE = frozenset(("asyncio", "logging", "random", "select", "selectors", "socket", "ssl", "threading", "time"))
 
 DATA_PLANE = ("worker", "collecting", "snapshotting", "serving", "cache", "upstream", "wire")
-NEVER_IN_DATA_PLANE = frozenset(("dnslib", "pyroute2", "rich", "starlette", "uvicorn", "yaml"))
+NEVER_IN_DATA_PLANE = frozenset(("dnslib", "prometheus_client", "pyroute2", "rich", "starlette", "uvicorn", "yaml"))
 ROOMS_NEVER_IN_DATA_PLANE = ("doctor", "importing", "lookup", "node", "observe.metrics", "observe.pages")
 
 EMPTY_NAMES = frozenset(("base", "common", "helper", "helpers", "misc", "util", "utils"))
@@ -124,7 +130,7 @@ MEASURES = frozenset(("proportional", "worker_resident"))
 MAX_MODULE_LINES = 400
 MAX_BODY_LINES = 50
 MAX_PARAMETERS = 6
-IMPORT_NAMES = {"PyYAML": "yaml"}
+IMPORT_NAMES = {"prometheus-client": "prometheus_client", "PyYAML": "yaml"}
 """Distribution -> what one imports, where the two differ."""
 
 

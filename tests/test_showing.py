@@ -95,3 +95,20 @@ def test_each_look_adds_what_happened_since_and_a_reload_loses_nothing() -> None
         assert len(showing.history.paces) == 2
 
     shown(scene)
+
+
+def test_a_look_wakes_all_who_wait_for_it() -> None:
+    async def scene(showing: Showing, _: Succession, __: Surroundings) -> None:
+        waiting = [asyncio.create_task(showing.next_moment()) for _ in range(3)]
+        await asyncio.sleep(0)
+        moment = showing.look()
+        assert [await one for one in waiting] == [moment] * 3
+        assert showing.latest is moment
+        later = asyncio.create_task(showing.next_moment())
+        await asyncio.sleep(0)
+        assert not later.done(), "not the look before"
+        showing.look()
+        assert (await later).overview.at > moment.overview.at
+        assert list(showing.paces()) == [(await later).pace]
+
+    shown(scene)

@@ -50,7 +50,7 @@ class TestServing:
             f"  listens on  {address} (UDP and TCP)",
             "  . asks 192.0.2.1:53 over UDP",
             "  pinned      1 name",
-            f"  metrics     http://{daemon.config.observe.http}/metrics",
+            f"  watch it    http://{daemon.config.observe.http}/",
             f"  try         dig @127.0.0.1 -p {port} hello.test",
         ]
         assert daemon.stderr == ""
@@ -68,8 +68,8 @@ class TestServing:
         shown = {"number": 0, "pid": pid, "serving": True, "state": "serving", "restarts": 0, "last_end": ""}
         assert json.loads(text) == {"status": "serving", "workers": [shown]}
         _, text = daemon.page("/metrics")
-        assert "forwarder_coalesced_total 1" in text.splitlines()
-        assert "forwarder_workers_restarted_total 0" in text.splitlines()
+        assert "forwarder_coalesced_total 1.0" in text.splitlines()
+        assert "forwarder_workers_restarted_total 0.0" in text.splitlines()
         assert 'forwarder_upstream_up{upstream="192.0.2.1:53"}' in text
 
     def test_a_worker_that_dies_is_replaced_and_no_query_is_lost(self, daemon: Running) -> None:
@@ -82,7 +82,7 @@ class TestServing:
             f"forwarder: worker 0 (pid {first}) ended unasked, exit status 3; starting another one at once. {workers.REPORT}",
             f"forwarder: worker 0 (pid {second}) serving",
         ]
-        assert "forwarder_workers_restarted_total 1" in daemon.page("/metrics")[1].splitlines()
+        assert "forwarder_workers_restarted_total 1.0" in daemon.page("/metrics")[1].splitlines()
         assert daemon.stdout.count("is serving") == 1
 
     def test_defect_of_the_pages_leaves_dns_alone(self, tmp_path: Path) -> None:
@@ -184,8 +184,8 @@ class TestReload:
         assert daemon.stderr == "forwarder: configuration reloaded\n"
         assert daemon.health()["workers"][0]["pid"] == second.pid
         lines = daemon.page("/metrics")[1].splitlines()
-        assert "forwarder_coalesced_total 2" in lines, "what the former counted stays"
-        assert "forwarder_workers_restarted_total 0" in lines, "nobody died"
+        assert "forwarder_coalesced_total 2.0" in lines, "what the former counted stays"
+        assert "forwarder_workers_restarted_total 0.0" in lines, "nobody died"
         assert daemon.end() == 0
 
     @pytest.mark.parametrize(("text", "said"), [(b"{", "data was truncated"), (b"{}", "missing required field `zones`")])
@@ -284,11 +284,11 @@ class TestResolvConf:
         with running(configured(upstreams=(str(file),)), tmp_path) as daemon:
             eventually(lambda: "serving" in daemon.stdout)
             file.write_text("nameserver 192.0.2.2\n")
-            marked = 'forwarder_mismatched_responses_total{upstream="192.0.2.2:53"} 1'
+            marked = 'forwarder_mismatched_responses_total{upstream="192.0.2.2:53"} 1.0'
             eventually(lambda: marked in daemon.page("/metrics")[1].splitlines())
             assert daemon.stderr == f"forwarder: zone . asks 192.0.2.2:53 from now on ({file} changed)\n"
             lines = daemon.page("/metrics")[1].splitlines()
-            assert 'forwarder_mismatched_responses_total{upstream="192.0.2.1:53"} 0' in lines
+            assert 'forwarder_mismatched_responses_total{upstream="192.0.2.1:53"} 0.0' in lines
             gauges = [line.partition(" ")[0] for line in lines if line.startswith("forwarder_upstream_up{")]
             assert gauges == ['forwarder_upstream_up{upstream="192.0.2.2:53"}']
 

@@ -1,49 +1,49 @@
-"""Figures as scrapers read them: Prometheus' text format, version 0.0.4.
+"""Figures as scrapers read them: families of series, and the page of them all in Prometheus' text format.
 
-Pure. Never writes a timestamp, nor a name or label that it was not given. Always holds: whatever a label's value is, its series
-stays one line (format: prometheus.io/docs/instrumenting/exposition_formats).
+Never writes a timestamp, nor a name or label that it was not given. Always holds: whatever a label's value is, its series stays
+one line.
 """
 
-from collections.abc import Iterable
-from dataclasses import dataclass, field
-from functools import lru_cache
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+
+from prometheus_client import Metric, generate_latest
 
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 """The format every scraper reads; one format only, so that no Accept header has to be understood."""
 COUNTER, GAUGE, HISTOGRAM = "counter", "gauge", "histogram"
-SERIES_REMEMBERED = 8192
-"""Written out once: a daemon with all its rows for upstreams has 4,000. A scrape is a moment that the core could answer in."""
 
 Labels = tuple[str, ...]
 """Values, in the order of the family's label names."""
 
 
-@dataclass(frozen=True, slots=True)
 class Family:
     """One metric and its series."""
 
-    name: str
-    """Without `_total`, `_bucket`, `_sum` and `_count`."""
-    kind: str
-    sentence: str
-    """For HELP."""
-    labels: Labels = ()
-    """Names of the labels of every series."""
-    lines: list[str] = field(default_factory=list)
+    def __init__(self, name: str, kind: str, sentence: str, labels: Labels = ()) -> None:
+        """`name` is without `_total`, `_bucket`, `_sum`, `_count`; `sentence` is for HELP; `labels`: names, of each series."""
+        self.metric = Metric(name, sentence, kind)
+        self._labels = labels
 
     def add(self, values: Labels, figure: float) -> None:
         """One series of a counter or a gauge."""
-        suffix = "_total" if self.kind == COUNTER else ""
-        self.lines.append(f"{_series(self.name + suffix, self.labels, values)} {figure}")
+        suffix = "_total" if self.metric.type == COUNTER else ""
+        self._add(suffix, self._labelled(values), figure)
 
     def add_histogram(self, values: Labels, buckets: Iterable[tuple[str, int]], total: float) -> None:
         """One histogram: upper bounds with how many were no longer, the last of them all; and the sum."""
         count = 0
-        names = (*self.labels, "le")
+        labelled = self._labelled(values)
         for bound, count in buckets:
-            self.lines.append(f"{_series(self.name + '_bucket', names, (*values, bound))} {count}")
-        self.lines.append(f"{_series(self.name + '_count', self.labels, values)} {count}")
-        self.lines.append(f"{_series(self.name + '_sum', self.labels, values)} {total}")
+            self._add("_bucket", {**labelled, "le": bound}, count)
+        self._add("_count", labelled, count)
+        self._add("_sum", labelled, total)
+
+    def _labelled(self, values: Labels) -> dict[str, str]:
+        return dict(zip(self._labels, values, strict=True))
+
+    def _add(self, suffix: str, labelled: dict[str, str], figure: float) -> None:
+        self.metric.add_sample(self.metric.name + suffix, labelled, figure)
 
 
 def counter(name: str, sentence: str, figure: float) -> Family:
@@ -58,15 +58,7 @@ def gauge(name: str, sentence: str, figure: float) -> Family:
 
 def written(families: Iterable[Family]) -> bytes:
     """The whole page. A family without series is left out."""
-    lines: list[str] = []
-    for family in families:
-        if family.lines:
-            name = f"{family.name}_total" if family.kind == COUNTER else family.name
-            lines.append(f"# HELP {name} {_escaped(family.sentence)}")
-            lines.append(f"# TYPE {name} {family.kind}")
-            lines += family.lines
-    lines.append("")
-    return "\n".join(lines).encode()
+    return generate_latest(_Page(families))
 
 
 def _single(family: Family, figure: float) -> Family:
@@ -74,14 +66,11 @@ def _single(family: Family, figure: float) -> Family:
     return family
 
 
-@lru_cache(SERIES_REMEMBERED)
-def _series(name: str, labels: Labels, values: Labels) -> str:
-    if not labels:
-        return name
-    pairs = (f'{label}="{_escaped(value, quotes=True)}"' for label, value in sorted(zip(labels, values, strict=True)))
-    return f"{name}{{{','.join(pairs)}}}"
+@dataclass(frozen=True, slots=True)
+class _Page:
+    """What `generate_latest` wants of a registry."""
 
+    families: Iterable[Family]
 
-def _escaped(text: str, *, quotes: bool = False) -> str:
-    text = text.replace("\\", r"\\").replace("\n", r"\n")
-    return text.replace('"', r"\"") if quotes else text
+    def collect(self) -> Iterator[Metric]:
+        return (family.metric for family in self.families if family.metric.samples)

@@ -111,6 +111,11 @@ class Daemon(InDirectory):
         return self._http
 
     @property
+    def url(self) -> str:
+        """Its status page."""
+        return f"http://{self._http[0]}:{self._http[1]}/"
+
+    @property
     def process(self) -> subprocess.Popen[bytes]:
         """The supervisor."""
         if self._process is None:

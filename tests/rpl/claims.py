@@ -1,6 +1,6 @@
 """What a scenario expects, held against what was seen: pure functions that return what is wrong, in words."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 import dns.flags
 import dns.message
@@ -8,7 +8,7 @@ import dns.rcode
 import dns.rdata
 import dns.rdataclass
 import dns.rdatatype
-from prometheus_client.parser import text_string_to_metric_families
+from prometheus_client.core import Metric as Family
 
 from tests.lab.clients import extended_errors
 from tests.rpl.statements import Expected, Record
@@ -65,13 +65,12 @@ def _is(record: Record, asked_name: str, owner: str, rdtype: int, rdata: dns.rda
     )
 
 
-def summed(page: bytes, name: str, labels: dict[str, str]) -> float | None:
-    """The sum of all series of this name that have these labels; None: there is none."""
-    lines = [line for line in page.decode().splitlines() if line.startswith((f"{name} ", f"{name}{{"))]
+def summed(families: Iterable[Family], name: str, labels: dict[str, str]) -> float | None:
+    """The sum of all samples of this name that have these labels; None: there is none."""
     values = [
         sample.value
-        for family in text_string_to_metric_families("\n".join(lines))
+        for family in families
         for sample in family.samples
-        if labels.items() <= sample.labels.items()
+        if sample.name == name and labels.items() <= sample.labels.items()
     ]
     return sum(values) if values else None

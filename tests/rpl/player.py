@@ -23,7 +23,7 @@ from forwarder import config as settings
 from forwarder import config_file, link
 from forwarder.hosts import pinned
 from forwarder.observe import counters
-from forwarder.observe.metrics import Collector, Figures, rendered
+from forwarder.observe.metrics import Collector, Figures
 from forwarder.worker import Worker
 from tests.lab.collector import no_collector
 from tests.lab.ports import bound_pair
@@ -171,7 +171,7 @@ class Player:
                 addresses = {
                     label: self._upstreams[int(value)].address if label == "upstream" else value for label, value in labels
                 }
-                found = summed(rendered(self._metrics), name, addresses)
+                found = summed((family.metric for family in self._metrics.collect()), name, addresses)
             case _:
                 raise TypeError(statement)
         if found is None:
@@ -226,9 +226,9 @@ class Player:
             yield from self._shortcomings(asked, deadline)
         for upstream in self._upstreams.values():
             yield from (f"an option of a client was copied into {query}" for query in upstream.copied)
-        page = rendered(self._metrics)
+        families = [family.metric for family in self._metrics.collect()]
         for name in ("forwarder_deadline_missed_total", "forwarder_in_progress"):
-            if value := summed(page, name, {}):
+            if value := summed(families, name, {}):
                 yield f"{name} is {value:g}"
         if garbage := _garbage():
             yield f"only the collector finds {garbage[:5]}"

@@ -185,11 +185,11 @@ def test_metrics_are_named_as_written_down(stage: Stage) -> None:
 
 
 def test_what_it_prints_on_start(stage: Stage) -> None:
-    """Where it listens, whom it asks, where the metrics are, and a dig line to try."""
+    """Where it listens, whom it asks, where to watch it, and a dig line to try."""
     wait_for(lambda: "dig " in stage.daemon.stdout, "a dig line to try")
     printed = stage.daemon.stdout
     host, port = stage.server
-    for words in (f"{host}:{port}", stage.upstream.address, "/metrics", f"dig @{host} -p {port}"):
+    for words in (f"{host}:{port}", stage.upstream.address, stage.daemon.url, f"dig @{host} -p {port}"):
         assert words in printed
     assert stage.daemon.stderr == ""
 
