@@ -49,5 +49,4 @@ def cache_state(overview: Overview) -> str:
     """What is remembered, in a line."""
     cache = overview.cache
     kinds = ", ".join(f"{tame(kind)} {counted(count)}" for kind, count in cache.entries.items())
-    size = f"{mebioctets(cache.octets)} of {mebioctets(cache.max_octets)}"
-    return f"{kinds}; {size}; evicted: {counted(cache.evictions)}"
+    return f"{mebioctets(cache.octets)} of {mebioctets(cache.max_octets)}; {kinds}; evicted: {counted(cache.evictions)}"

@@ -1,21 +1,20 @@
 """Figures as a person reads them in a terminal, and text that is safe there.
 
-Pure. Always holds: what is written is printable, whatever is shown; a figure takes few characters, and its unit is beside it.
+Pure. Always holds: what is written is printable ASCII, whatever is shown; a figure takes few characters, its unit beside it.
 """
 
 import math
 
 MINUTE, HOUR, DAY = 60, 3600, 86_400
+FIRST_PRINTABLE, LAST_PRINTABLE = " ", "~"
 NOTHING = "-"
 """In the place of a figure that there is not."""
 _FEW = 10
 
 
 def tame(text: str) -> str:
-    r"""The text with everything that does not print, and so could move the cursor or worse, as `\u001b` or the like."""
-    if text.isprintable():
-        return text
-    return "".join(one if one.isprintable() else f"\\u{ord(one):04x}" for one in text)
+    r"""The text with everything that is no printable ASCII, and so could move the cursor or worse, as `\u001b` or the like."""
+    return "".join(one if FIRST_PRINTABLE <= one <= LAST_PRINTABLE else f"\\u{ord(one):04x}" for one in text)
 
 
 def counted(number: float) -> str:
