@@ -52,7 +52,9 @@ def master_text_of(message: bytes, record: Record, names: Names) -> str:
     octets = message[record.rdata : record.end]
     if record.rtype in _TRUSTED:
         with contextlib.suppress(ValueError, struct.error, IndexError):
-            return _read(message, record, names, octets)
+            text = _read(message, record, names, octets)
+            if text and not text.endswith(" "):  # else a part of it is empty, which nobody reads
+                return text
     position, parts = record.rdata, []
     for place, after in names_in(record, names):
         parts += [message[position:place], names.spelled(place)[0]]

@@ -207,13 +207,13 @@ def _names(now: Overview, paper: Paper) -> Iterator[Text]:
     room = paper.width // len(found)
     yield Text("".join(f"{f'names {title}':{room}}" for title in found), TITLE)
     for row in zip_longest(*found.values()):
-        yield Text("".join(f"{_asked(one, room - 2):{room}}" for one in row))
+        yield Text("".join(f"{_asked(one, room - 1):{room}}" for one in row))
 
 
 def _asked(one: Asked | None, room: int) -> str:
     if one is None:
         return ""
-    text = f"  {ratio(one.share):>7} {tame(one.name)}"
+    text = f"{one.share * 100:4.0f} % {tame(one.name)}"
     return text if len(text) <= room else f"{text[: room - 3]}..."
 
 
