@@ -65,9 +65,15 @@ def test_do_and_cd_are_part_of_the_question() -> None:
 @pytest.mark.parametrize(
     ("suffix", "concerns"),
     [
-        (".", True), ("test", True), ("www.test", True), ("a.web.other", True), ("other", True), ("b.other", False), ("t", False),
+        (".", True),
+        ("test", True),
+        ("www.test", True),
+        ("a.web.other", True),
+        ("other", True),
+        ("b.other", False),
+        ("t", False),
     ],
-)  # fmt: skip
+)
 def test_what_it_is_about(suffix: str, concerns: bool) -> None:  # noqa: FBT001 - what is expected
     (entry,) = entries(written(cache_of(("www.test.", ALIASED))))
     assert entry.concerns(name_from_text(suffix)) == concerns

@@ -28,18 +28,10 @@ def on_terminal(told: Moment, **environment: str) -> str:
     """The octets that a terminal of 16 colours gets."""
     trail = Trail()
     trail.add(told)
-    console = Console(
-        file=io.StringIO(),
-        force_terminal=True,
-        width=80,
-        height=24,
-        color_system="standard",
-        markup=False,
-        _environ=environment,
-    )
+    octets = io.StringIO()
+    console = Console(file=octets, force_terminal=True, width=80, color_system="standard", markup=False, _environ=environment)
     console.print(Group(*frame(trail, Paper(80, 24, has_blocks=True))))
-    assert isinstance(console.file, io.StringIO)
-    return console.file.getvalue()
+    return octets.getvalue()
 
 
 @pytest.mark.parametrize(("width", "height"), SIZES)
