@@ -123,7 +123,7 @@ def test_any_data_of_any_type_is_read_back_or_none() -> None:
             continue
         assert line.replace("\t", "").isprintable()
         try:
-            known = dns.rdata.from_wire("IN", dns.rdatatype.make(rtype), rdata, 0, len(rdata))
+            known = dns.rdata.from_wire("IN", dns.rdatatype.RdataType.make(rtype), rdata, 0, len(rdata))
         except Exception:  # noqa: BLE001, S112 - it raises errors of many kinds on octets it does not expect
             continue
         (rrset,) = read([line])
