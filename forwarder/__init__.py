@@ -2,16 +2,15 @@
 
 A person types `forwarder run` (`cli`). The supervisor (`supervisor`) is given the configuration (`config`, `config_file`),
 becomes the user it is to be (`privileges`, `capabilities`), and comes to hold what it needs (`holdings`): sockets that it
-binds (`sockets`), that systemd kept for it (`systemd`, `adoption`), or that an instance before it hands over (`handover`).
-With them it starts workers (`workers`), all that serve by one configuration as a generation (`generation`), and tells each
-over a socket pair what to do (`link`). It reads what workers must not: hosts and resolv.conf files, certificates
-(`watching`, `hosts`, `node.resolv_conf`, `trust`), and follows their changes (`following`). When the configuration changes,
-another generation takes the place of the first (`succession`), and is given its answers (`snapshot_file`, `snapshotting`).
-What workers count in shared memory it adds up and shows (`observe`). A command that is typed while it runs, `forwarder
-flush`, reaches it over the control socket (`control`, `flushes`, `serving.flushing`), and so does one that looks (`dumps`,
-`showing`). When it is killed, workers serve on and hand over themselves (`orphan`). Addresses of the cluster's that the
-daemon intercepts it holds as long as it answers itself (`intercepting`). Which worker a name belongs to, the kernel decides
-by a program (`steering`).
+binds (`sockets`), that systemd kept for it (`systemd`, `adoption`), or that an instance before it hands over (`handover`). With
+them it starts workers (`workers`), all that serve by one configuration as a generation (`generation`), and tells each over a
+socket pair what to do (`link`). It reads what workers must not: hosts and resolv.conf files, certificates (`watching`,
+`hosts`, `node.resolv_conf`, `trust`), and follows their changes (`following`). When the configuration changes, another
+generation takes the place of the first (`succession`), and is given its answers (`snapshot_file`, `snapshotting`). What workers
+count in shared memory it adds up and shows (`observe`). A command that is typed while it runs, `forwarder flush`, reaches it
+over the control socket (`control`, `flushes`, `dumps`, `serving.flushing`). When it is killed, workers serve on and hand over
+themselves (`orphan`). Addresses of the cluster's that the daemon intercepts it holds as long as it answers itself
+(`intercepting`). Which worker a name belongs to, the kernel decides by a program (`steering`).
 
 In the worker (`worker`), which has given up all privileges and shut itself off from files (`fence`), a datagram comes in by a
 door:
@@ -50,10 +49,10 @@ slice at a time, `snapshot_file` in the supervisor moves them to the disk and ba
 over; the garbage collector runs when a flood of questions was (`collecting`), else never.
 
 Programs of their own, and no part of the daemon: `forwarder lookup` is the other side, a client that asks as glibc or musl
-would (`lookup`); `forwarder node` makes the interface and the firewall rules that the host needs (`node`); `forwarder
-doctor` looks for what is wrong with DNS there (`doctor`); `forwarder top` draws what the daemon shows of itself, as `stats`
-prints it once and `dump` what it remembers (`top`, `inside`); `forwarder import-corefile` writes our configuration for that
-of another server (`importing`).
+would (`lookup`); `forwarder node` makes the interface and the firewall rules that the host needs (`node`); `forwarder doctor`
+looks for what is wrong with DNS there (`doctor`); `forwarder import-corefile` writes our configuration for that of another
+server (`importing`). `forwarder top` draws what the daemon shows of itself, `stats` prints it once, `dump` what it remembers
+(`top`, `inside`).
 
 A query over TCP differs in its door alone (`serving.tcp`, `wire.framing`). Whatever goes wrong is in the tree of `errors`.
 Imports run downstairs only: cli > supervisor; worker > serving > cache, upstream > wire > errors; `tests/test_house_rules.py`
