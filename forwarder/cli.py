@@ -201,7 +201,7 @@ def _flush(arguments: Arguments) -> int:
 def _stats(arguments: Arguments) -> int:
     answer = asking.ask(_control_paths(arguments), seen.REQUEST)
     if arguments.json:
-        return shown(bytes(asking.of_kind(protocol.Shown, answer).moment).decode())
+        return shown(seen.json_in(answer))
     return shown(screen.text_for(seen.moment_in(answer)))
 
 

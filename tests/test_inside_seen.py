@@ -9,7 +9,7 @@ from forwarder.inside import seen
 from forwarder.observe import counters
 from forwarder.observe.overview import VERSION, Asked, Conntrack, Moment, Names, Worker, pace
 from tests.lab.figures import Daemon, SeenWorker
-from tests.lab.moments import moment
+from tests.lab.moments import hostile, moment
 
 LONG = "\\255" * 249
 """The longest name, as text."""
@@ -45,6 +45,16 @@ def test_the_most_that_can_be_shown_fits_a_response() -> None:
         daemon.slots[place] = 10**12
     now = msgspec.structs.replace(daemon.overview(1.0), warnings=["x" * 400] * 130)
     assert 200_000 < len(protocol.written(protocol.shown(Moment(now, pace(before, now))))) < protocol.MAX_RESPONSE
+
+
+def test_as_json_it_is_the_same_and_prints() -> None:
+    told = hostile()
+    answer = protocol.read_response(protocol.written(protocol.shown(told)))
+    assert isinstance(answer, protocol.Shown)
+    text = seen.json_in(answer)
+    assert text.isascii()
+    assert text.isprintable()
+    assert msgspec.json.decode(text, type=Moment) == told
 
 
 def test_states_in_a_word() -> None:

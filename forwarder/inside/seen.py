@@ -3,6 +3,8 @@
 Always holds: figures of a daemon that means something else by them are refused, not shown.
 """
 
+import json
+
 import msgspec
 
 from forwarder.control import asking, protocol
@@ -27,6 +29,11 @@ def moment_in(answer: protocol.Answer) -> Moment:
             "use the command that came with the daemon"
         )
     return moment
+
+
+def json_in(answer: protocol.Answer) -> str:
+    """The same as JSON of printable ASCII alone, whatever its version is. Raises ControlError where it is another answer."""
+    return json.dumps(msgspec.json.decode(asking.of_kind(protocol.Shown, answer).moment), separators=(",", ":"))
 
 
 def upstream_state(upstream: Upstream) -> str:

@@ -40,6 +40,8 @@ for again. NO_COLOR=1 leaves out colours. Not at a terminal: forwarder stats.
 Exit status: 0 it was left, 1 no daemon, or no terminal, 2 the command line or
 the configuration is wrong.
 """
+STDIN = 0
+"""The descriptor, which may be closed."""
 LEAST_INTERVAL, MOST_INTERVAL = 0.2, 5.0
 """Seconds. Above it the daemon takes the conversation for over (10 s)."""
 
@@ -83,14 +85,14 @@ def _watch(arguments: Arguments) -> int:
     interval = interval_from(arguments.interval)
     inquiry = Inquiry(control_paths(arguments.config, arguments.control))
     console = Console(markup=False, highlight=False, emoji=False)
-    if not console.is_terminal or console.is_dumb_terminal:
+    if not sys.stdout.isatty() or console.is_dumb_terminal:
         terminal.say("top draws on a terminal, and this is none that it can draw on: use forwarder stats")
         return FAILED
     trail = Trail()
     trail.add(inquiry.ask())
     signal.signal(signal.SIGTERM, _leave)
     try:
-        with Keys(sys.stdin.fileno()) as keys, Live(console=console, screen=True, auto_refresh=False) as live:
+        with Keys(STDIN) as keys, Live(console=console, screen=True, auto_refresh=False) as live:
             while True:
                 size = console.size
                 paper = Paper(size.width, size.height, has_blocks=console.encoding.startswith("utf"))
