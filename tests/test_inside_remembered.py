@@ -1,5 +1,6 @@
 """What a worker wrote, read by the command: each answer with what it says, how old it is and how long it is good for."""
 
+import dns.message
 import pytest
 
 from forwarder.cache.snapshot import Conditions
@@ -96,3 +97,11 @@ def test_what_is_no_memory_of_a_worker(octets: bytes, said_of_it: str) -> None:
 
 def test_a_record_that_no_upstream_could_have_brought_is_passed_over() -> None:
     assert entries(made_up(key_of("a.test."), b"no message")) == []
+
+
+def test_a_record_whose_names_do_not_fit_is_passed_over() -> None:
+    """A pointer behind itself, in the data of an alias: it would be found when it is put into words."""
+    message = bytearray(dns.message.make_response(dns.message.make_query("a.test.", "A")).to_wire())
+    message[7] = 1
+    octets = bytes(message) + raw_record(b"\xc0\x0c", 33, b"\0\1\0\1\0\1\xc0\xff")
+    assert entries(made_up(key_of("a.test."), octets)) == []

@@ -1,7 +1,7 @@
 """Reads the octets in which a worker wrote what it remembers: one entry for each question that it knows the answer to.
 
-Pure. Always holds: an entry was read like a response from the network; what of it is still fresh follows from its TTLs, which
-the daemon caps by what the zone allows when it keeps a response.
+Pure. Always holds: an entry was read like a response from the network, all names in it too; what of it is still fresh follows
+from its TTLs, which the daemon caps by what the zone allows when it keeps a response.
 """
 
 from collections.abc import Iterator
@@ -14,7 +14,7 @@ from forwarder.wire.framing import HEADER_SIZE
 from forwarder.wire.message import KEY_BEHIND_NAME, Qtype
 from forwarder.wire.names import Names, is_at_or_below, skip_name
 from forwarder.wire.records import Kind, Response
-from forwarder.wire.walking import Record, walked
+from forwarder.wire.walking import Record, names_in, walked
 
 UNLIMITED = Limits(max_ttl=0xFFFFFFFF, max_negative_ttl=0xFFFFFFFF)
 """What the zone allowed is in the TTLs already."""
@@ -39,7 +39,10 @@ class Memory:
             try:
                 response = response_in(record.message, record.key)
                 entry = Entry(record.key, record.name[record.place :], response, record.age, Names(response.message))
-                entry.records()
+                for section in entry.records():
+                    for found in section:
+                        entry.names.lowered(found.start)
+                        names_in(found, entry.names)
             except WireError:
                 continue
             yield entry
