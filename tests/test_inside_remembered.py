@@ -8,6 +8,7 @@ from forwarder.errors import SnapshotError
 from forwarder.inside.remembered import Entry, memory_in
 from forwarder.wire.names import name_from_text
 from forwarder.wire.records import Kind
+from tests.lab.messages import raw_record
 from tests.test_cache_snapshot import (
     LIMITS,
     MOMENT,
