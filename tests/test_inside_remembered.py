@@ -101,7 +101,7 @@ def test_a_record_that_no_upstream_could_have_brought_is_passed_over() -> None:
 
 
 def test_a_record_whose_names_do_not_fit_is_passed_over() -> None:
-    """A pointer behind itself, in the data of an alias: it would be found when it is put into words."""
+    """A pointer behind itself, in the data of an alias: nobody stumbles over it when it is put into words."""
     message = bytearray(dns.message.make_response(dns.message.make_query("a.test.", "A")).to_wire())
     message[7] = 1
     octets = bytes(message) + raw_record(b"\xc0\x0c", 33, b"\0\1\0\1\0\1\xc0\xff")

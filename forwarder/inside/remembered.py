@@ -14,7 +14,7 @@ from forwarder.wire.framing import HEADER_SIZE
 from forwarder.wire.message import KEY_BEHIND_NAME, Qtype
 from forwarder.wire.names import Names, is_at_or_below, skip_name
 from forwarder.wire.records import Kind, Response
-from forwarder.wire.walking import Record, names_in, walked
+from forwarder.wire.walking import Record, walked
 
 UNLIMITED = Limits(max_ttl=0xFFFFFFFF, max_negative_ttl=0xFFFFFFFF)
 """What the zone allowed is in the TTLs already."""
@@ -38,14 +38,9 @@ class Memory:
         for record in whole_records(self.octets):
             try:
                 response = response_in(record.message, record.key)
-                entry = Entry(record.key, record.name[record.place :], response, record.age, Names(response.message))
-                for section in entry.records():
-                    for found in section:
-                        entry.names.lowered(found.start)
-                        names_in(found, entry.names)
             except WireError:
                 continue
-            yield entry
+            yield Entry(record.key, record.name[record.place :], response, record.age, Names(response.message))
 
 
 def memory_in(octets: bytes) -> Memory:
@@ -98,7 +93,7 @@ class Entry:
         return self.response.kind in {Kind.NXDOMAIN, Kind.NODATA}
 
     def records(self) -> tuple[list[Record], list[Record]]:
-        """Those that answer the question, and those that prove it or help. Raises WireError where they do not fit."""
+        """Those that answer the question, and those that prove it or help."""
         message, (answers, authorities, additionals) = self.response.message, self.response.counts
         found, _ = walked(message, skip_name(message, HEADER_SIZE) + 4, answers + authorities + additionals)
         return found[:answers], found[answers:]

@@ -14,7 +14,6 @@ from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
 
 from forwarder import link
-from forwarder.errors import WireError
 from forwarder.inside.remembered import Entry, Memory
 from forwarder.lookup.questions import type_text
 from forwarder.lookup.rdata import master_text_of
@@ -86,14 +85,11 @@ def _fixed(kept: link.PinnedRecords, rdata: bytes) -> bytes:
 
 
 def _record_line(entry: Entry, record: Record, remark: str, *, is_record: bool) -> Iterator[str]:
-    """None for a record of another class than IN, which has no place there, and for one whose names do not fit."""
+    """None for a record of another class than IN, which has no place there."""
     if record.rtype < 0:
         return
-    try:
-        owner = entry.names.lowered(record.start)[0]
-        data = master_text_of(entry.response.message, record, entry.names)
-    except WireError:
-        return
+    owner = entry.names.lowered(record.start)[0]
+    data = master_text_of(entry.response.message, record, entry.names)
     if record.rtype in NAMES_IN_RDATA:
         data = data.lower()  # names and numbers; their case is that of the query, which nobody typed (draft-vixie-dns-0x20)
     yield _line((owner, record.rtype), max(0, record.ttl - int(entry.age)), data, remark, is_record=is_record)

@@ -51,7 +51,7 @@ def master_text_of(message: bytes, record: Record, names: Names) -> str:
     """
     octets = message[record.rdata : record.end]
     if record.rtype in _TRUSTED:
-        with contextlib.suppress(ValueError, struct.error, IndexError):
+        with contextlib.suppress(ValueError, struct.error, IndexError, WireError):
             text = _read(message, record, names, octets)
             if text and not text.endswith(" "):  # else a part of it is empty, which nobody reads
                 return text
