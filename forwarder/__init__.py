@@ -7,12 +7,12 @@ them it starts workers (`workers`), all that serve by one configuration as a gen
 socket pair what to do (`link`). It reads what workers must not: hosts and resolv.conf files, certificates (`watching`,
 `hosts`, `node.resolv_conf`, `trust`), and follows their changes (`following`). When the configuration changes, another
 generation takes the place of the first (`succession`), and is given its answers (`snapshot_file`, `snapshotting`). What workers
-count in shared memory it adds up and shows (`showing`, `observe`), to scrapers and live on a page (`observe.pages`). A command
-that is typed while it runs, `forwarder flush`, reaches it over the control socket (`control`, `flushes`, `serving.flushing`).
-When it is killed, workers serve on and hand over themselves (`orphan`). Addresses of the cluster's that the daemon intercepts
-it holds as long as it answers itself (`intercepting`). Which worker a name belongs to, the kernel decides by a program
-(`steering`). What changes is said in a line (`terminal`) that knows how grave it is (`levels`), and not again and again
-(`flapping`).
+count in shared memory it adds up and shows (`showing`, `observe`), to scrapers and live on a page (`observe.pages`). A
+command that is typed while it runs, `forwarder flush`, reaches it over the control socket (`control`, `flushes`, `dumps`,
+`serving.flushing`). When it is killed, workers serve on and hand over themselves (`orphan`). Addresses of the cluster's that
+the daemon intercepts it holds as long as it answers itself (`intercepting`). Which worker a name belongs to, the kernel
+decides by a program (`steering`). What changes is said in a line (`terminal`) that knows how grave it is (`levels`), and not
+again and again (`flapping`).
 
 In the worker (`worker`), which has given up all privileges and shut itself off from files (`fence`), a datagram comes in by a
 door:
@@ -53,7 +53,8 @@ over; the garbage collector runs when a flood of questions was (`collecting`), e
 Programs of their own, and no part of the daemon: `forwarder lookup` is the other side, a client that asks as glibc or musl
 would (`lookup`); `forwarder node` makes the interface and the firewall rules that the host needs (`node`); `forwarder doctor`
 looks for what is wrong with DNS there (`doctor`); `forwarder import-corefile` writes our configuration for that of another
-server (`importing`).
+server (`importing`). `forwarder top` draws what the daemon shows of itself, `stats` prints it once, `dump` what it remembers
+(`top`, `inside`).
 
 A query over TCP differs in its door alone (`serving.tcp`, `wire.framing`). Whatever goes wrong is in the tree of `errors`.
 Imports run downstairs only: cli > supervisor; worker > serving > cache, upstream > wire > errors; `tests/test_house_rules.py`

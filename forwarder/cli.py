@@ -12,15 +12,22 @@ from collections.abc import Sequence
 from typing import NoReturn
 
 from forwarder import config_file, supervisor, terminal, usage, watching
-from forwarder.arguments import WELL, WRONG, Parser, is_help, shown, status_of
+from forwarder.arguments import FAILED, WELL, WRONG, Parser, is_help, shown, status_of
 from forwarder.config import Config
 from forwarder.control import asking, protocol
 from forwarder.errors import ConfigError, Problem
+from forwarder.inside import dumping, screen, seen
+from forwarder.meant import add_place, control_paths
 from forwarder.observe import metrics
 from forwarder.succession import Source, warnings_for
 from forwarder.wire.names import name_from_text, text_from_name
 
-PROGRAMS = {"node": "forwarder.node", "doctor": "forwarder.doctor", "import-corefile": "forwarder.importing"}
+PROGRAMS = {
+    "node": "forwarder.node",
+    "doctor": "forwarder.doctor",
+    "import-corefile": "forwarder.importing",
+    "top": "forwarder.top",
+}
 """Command -> the module that reads the rest of the line."""
 RESOLV_CONF = "/etc/resolv.conf"
 """Whose nameservers are asked when the command line names neither a configuration nor an upstream."""
@@ -71,7 +78,7 @@ def parser() -> Parser:
     run.add_argument("--upstream", action="append", default=[], metavar="ADDR")
     run.add_argument("--takeover", action="store_true")
     reload = commands.add_parser("reload")
-    _add_place(reload)
+    add_place(reload)
     check = commands.add_parser("check")
     check.add_argument("file", metavar="FILE")
     lookup = commands.add_parser("lookup")
@@ -86,7 +93,13 @@ def parser() -> Parser:
     what.add_argument("only", nargs="?", metavar="NAME")
     what.add_argument("--suffix", metavar="S")
     what.add_argument("--all", action="store_true")
-    _add_place(flush)
+    add_place(flush)
+    stats = commands.add_parser("stats")
+    stats.add_argument("--json", action="store_true")
+    add_place(stats)
+    dump = commands.add_parser("dump")
+    dump.add_argument("--suffix", metavar="S")
+    add_place(dump)
     return top
 
 
@@ -95,13 +108,6 @@ class _SubParser(Parser):
 
     def __init__(self, prog: str) -> None:
         super().__init__(prog.partition(" ")[0])
-
-
-def _add_place(command: argparse.ArgumentParser) -> None:
-    """Which daemon is meant."""
-    where = command.add_mutually_exclusive_group()
-    where.add_argument("--config", metavar="FILE")
-    where.add_argument("--control", metavar="PATH")
 
 
 def _obeyed(arguments: Arguments) -> int:
@@ -117,6 +123,10 @@ def _obeyed(arguments: Arguments) -> int:
         return _lookup(arguments)
     if arguments.command == "flush":
         return _flush(arguments)
+    if arguments.command == "stats":
+        return _stats(arguments)
+    if arguments.command == "dump":
+        return _dump(arguments)
     terminal.say("what shall it do? forwarder --help shows all there is")
     return WRONG
 
@@ -181,15 +191,32 @@ def _become_python(*words: str) -> NoReturn:
 def _flush(arguments: Arguments) -> int:
     texts = {"NAME": arguments.only, "--suffix": arguments.suffix, "--all": "." if arguments.all else None}
     option, text = next((option, text) for option, text in texts.items() if text is not None)
-    try:
-        name = _name(text)
-    except ValueError as error:
-        raise ConfigError((Problem(f"flush {option}", str(error)),)) from error
+    name = _checked(f"flush {option}", text)
     answer = asking.ask(_control_paths(arguments), protocol.Flush(protocol.VERSION, name, below=option != "NAME"))
     flushed = asking.of_kind(protocol.Flushed, answer)
     if flushed.pinned:
         terminal.say(f"pinned names stay as they are: {flushed.pinned} (`hosts`)")
     return shown(f"entries forgotten: {flushed.entries}")
+
+
+def _stats(arguments: Arguments) -> int:
+    answer = asking.ask(_control_paths(arguments), seen.REQUEST)
+    if arguments.json:
+        return shown(seen.json_in(answer))
+    return shown(screen.text_for(seen.moment_in(answer)))
+
+
+def _dump(arguments: Arguments) -> int:
+    suffix = "." if arguments.suffix is None else _checked("dump --suffix", arguments.suffix)
+    return WELL if dumping.dump(_control_paths(arguments), name_from_text(suffix), metrics.version()) else FAILED
+
+
+def _checked(option: str, text: str) -> str:
+    """A name as the daemon will read it. Raises ConfigError that says what is wrong with it."""
+    try:
+        return _name(text)
+    except ValueError as error:
+        raise ConfigError((Problem(option, str(error)),)) from error
 
 
 def _name(text: str) -> str:
@@ -201,7 +228,4 @@ def _name(text: str) -> str:
 
 def _control_paths(arguments: Arguments) -> Sequence[str]:
     """Where the daemon is that was meant."""
-    setting = arguments.control or "auto"
-    if arguments.config is not None:
-        setting = config_file.load(arguments.config).observe.control
-    return protocol.paths_for(setting, os.environ)
+    return control_paths(arguments.config, arguments.control)

@@ -106,6 +106,29 @@ class File:
         os.ftruncate(self.memory, 0)
 
 
+def memory_with(octets: bytes) -> link.Part:
+    """A memory with these octets, the caller's own, to be closed by it. Raises OSError."""
+    with contextlib.ExitStack() as undo:
+        memory = os.memfd_create("forwarder-dump")
+        undo.callback(os.close, memory)
+        if os.pwrite(memory, octets, 0) < len(octets):
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        undo.pop_all()
+    return link.Part(memory, len(octets))
+
+
+def _copy(parts: Sequence[link.Part], copies: list[link.Part]) -> int:
+    """Copy each part into a memory of its own; the octets they take. Raises OSError; then there is no copy."""
+    with contextlib.ExitStack() as undo:
+        for part in parts:
+            memory = os.memfd_create("forwarder-dump")
+            undo.callback(os.close, memory)
+            _move(part.memory, memory, part.size)
+            copies.append(link.Part(memory, part.size))
+        undo.pop_all()
+    return sum(part.size for part in parts)
+
+
 def _move(source: int, target: int, size: int) -> None:
     """The first so many octets of one file to where the other stands."""
     moved = 0
@@ -165,6 +188,20 @@ class Snapshots:
                     raise OSError(errno.ENOMEM, report.problem)
                 parts.append(link.Part(worker.memory, report.size))
         return parts
+
+    async def copied(self, seconds: float) -> list[link.Part]:
+        """Every worker's answers as they are now, in memories that are the caller's own, to be closed by it.
+
+        Raises TimeoutError when they are not written within so many seconds, OSError when there is no memory for them.
+        """
+        async with contextlib.AsyncExitStack() as held:
+            async with asyncio.timeout(seconds):
+                await held.enter_async_context(self.use)
+                held.callback(self.forget)
+                parts = await self.written()
+            copies: list[link.Part] = []
+            await _in_thread(functools.partial(_copy, parts, copies))
+            return copies
 
     def forget(self) -> None:
         """Give back the memory that workers wrote into."""

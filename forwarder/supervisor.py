@@ -13,7 +13,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from forwarder import config as settings
-from forwarder import flushes, handover, privileges, systemd, watching, workers
+from forwarder import dumps, flushes, handover, privileges, systemd, watching, workers
 from forwarder.beside import Beside, has_happened
 from forwarder.control import listening, protocol
 from forwarder.errors import ConfigError, ControlError, ListenError
@@ -226,6 +226,12 @@ class Supervisor:
                     return await flushes.flush(request, now.workers, now.snapshots, now.following.pinned)
             case protocol.Reload():
                 return protocol.Reloaded(await self._reload())
+            case protocol.Stats():
+                return protocol.shown(self._showing.moment(self._showing.overview()))
+            case protocol.Dump():
+                async with self._generations.alone():
+                    now = self._generations.now
+                    return await dumps.dump(conversation, now.snapshots, now.following.pinned)
             case protocol.Takeover():
                 return await self._hand_over(request, conversation)
             case protocol.Release():

@@ -11,6 +11,9 @@ usage: forwarder COMMAND ...              forwarder COMMAND --help says more
   reload   have it read its configuration again, as SIGHUP does
   flush NAME | --suffix S | --all
            have it forget a name, a name and all below it, or everything
+  top      watch it live: hit ratio, sources, times, upstreams, warnings
+  stats    the same once, as text, or with --json for programs
+  dump     print what it remembers, as a zone file with the TTLs that are left
   check F  print the effective configuration, or everything that is wrong in F
   lookup NAME [TYPE]
            look NAME up as programs do: each query, its answer and its time
@@ -90,5 +93,35 @@ and in the snapshot. Pinned names stay. Prints how many entries went.
 
 {PLACE}"""
 
-OF = {"run": RUN, "reload": RELOAD, "check": CHECK, "lookup": LOOKUP, "flush": FLUSH}
+STATS = f"""\
+usage: forwarder stats [--json] [--config F | --control PATH]
+
+Show what the running daemon does: hit ratio and queries a second, where answers
+come from and how long they take, upstreams, workers, cache, and warnings. `now`
+is the second before; all else counts since it began, reloads, handovers and
+restarts of workers included. docs/inside.md tells each figure.
+
+  --json           the same for programs, as one JSON object
+{PLACE}"""
+
+DUMP = f"""\
+usage: forwarder dump [--suffix S] [--config F | --control PATH]
+
+Print what the running daemon remembers, in the form of a zone file: each record
+with the TTL that is left and, behind it, whether it is stale, which question it
+answers, and by which zone it was asked. What does not exist (NXDOMAIN, NODATA)
+stands in lines that begin with a semicolon. It answers on meanwhile.
+
+  --suffix S       S and all below it alone, and aliases that lead there
+{PLACE}"""
+
+OF = {
+    "run": RUN,
+    "reload": RELOAD,
+    "check": CHECK,
+    "lookup": LOOKUP,
+    "flush": FLUSH,
+    "stats": STATS,
+    "dump": DUMP,
+}
 """Command -> its screen."""

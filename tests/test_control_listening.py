@@ -121,6 +121,32 @@ class TestConversation:
 
         assert conversing(path, scene) == []
 
+    def test_an_answer_as_long_as_can_be_arrives_whole(self, path: Path) -> None:
+        longest = protocol.Refused("x" * (protocol.MAX_RESPONSE - 100))
+
+        async def talk(_: protocol.Request, __: Conversation) -> protocol.Response:
+            return longest
+
+        async def scene(client: socket.socket) -> None:
+            assert await asked(client, protocol.written(FLUSH)) == longest
+
+        assert conversing(path, scene, talk) == []
+
+    def test_what_went_out_may_be_let_go_once(self, path: Path) -> None:
+        let_go: list[int] = []
+
+        async def give(request: protocol.Request, conversation: Conversation) -> protocol.Response:
+            conversation.descriptors = (0,)
+            conversation.on_sent = lambda: let_go.append(len(conversation.descriptors))
+            return await answer(request, conversation)
+
+        async def scene(client: socket.socket) -> None:
+            await asked(client, protocol.written(FLUSH))
+            assert await asyncio.get_running_loop().sock_recv(client, 100) == b"descriptors"
+
+        assert conversing(path, scene, give) == []
+        assert let_go == [0]
+
     def test_more_than_may_converse_have_to_wait(self, path: Path) -> None:
         async def scene(client: socket.socket) -> None:
             assert isinstance(await asked(client, protocol.written(FLUSH)), protocol.Flushed)

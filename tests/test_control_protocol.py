@@ -59,7 +59,10 @@ def test_a_person_can_write_and_read_it() -> None:
         (b'{"version": 1}', "missing required field `request`"),
         (b'{"request": "flush", "name": "a"}', "missing required field `version`"),
         (b'{"version": 2, "request": "takeover", "more": []}', "speaks version 1 of the control protocol, not 2"),
-        (b'{"version": 1, "request": "dance"}', "knows no request 'dance'; it knows flush, reload, takeover, release"),
+        (
+            b'{"version": 1, "request": "dance"}',
+            "knows no request 'dance'; it knows flush, reload, stats, dump, takeover, release",
+        ),
         (b'{"version": 1, "request": "takeover"}', "missing required field `handover`"),
         (b'{"version": 1, "request": "takeover", "handover": "1"}', "Expected `int`, got `str`"),
         (b'{"version": 1, "request": "reload", "file": "a"}', "unknown field `file`"),

@@ -45,7 +45,7 @@ FIGURES = "observe.overview observe.reading observe.history observe.advice"
 WRITTEN = "observe.exposition observe.sums observe.coredns_names"
 OF_THE_MACHINE = "observe.conntrack observe.processes"
 PARENT = "beside intercepting systemd privileges holdings succession showing"
-PARENT += " greeting flushes handover control watching config terminal"
+PARENT += " greeting flushes dumps handover control watching config terminal"
 BEFORE = "collecting fence orphan control"
 TYPED = "arguments usage terminal"
 GENERATIONS = "adoption sockets snapshot_file following workers generation"
@@ -76,6 +76,9 @@ ROOMS: Mapping[str, Room] = {
     "lookup": Room("node.resolv_conf lookup.settings wire errors terminal", "dnslib"),
     "lookup.settings": Room("node.resolv_conf"),
     "doctor": Room("arguments config config_file lookup.settings node.resolv_conf observe.conntrack wire errors", "msgspec"),
+    "meant": Room("config_file control"),
+    "inside": Room("lookup cache wire control observe.overview link errors terminal", "msgspec"),
+    "top": Room("inside arguments meant control observe.overview errors terminal", "rich"),
     # The supervisor and its parts, the pages and the command line.
     "observe.overview": Room("observe.counters", "msgspec"),
     **dict.fromkeys(("observe.reading", "observe.history", "observe.advice"), Room("observe.overview observe.counters")),
@@ -102,13 +105,15 @@ ROOMS: Mapping[str, Room] = {
     "generation": Room(f"workers following sockets snapshot_file watching config observe.totals {LEAVES}"),
     "handover": Room("control adoption link errors observe.counters"),
     "flushes": Room("control snapshot_file link wire errors"),
+    "dumps": Room("control snapshot_file link errors"),
     "holdings": Room(f"{GENERATIONS} systemd privileges handover control config terminal {LEAVES}"),
     "succession": Room(f"{GENERATIONS} watching config errors"),
     "greeting": Room("watching config link"),
     "showing": Room(f"{FIGURES} {OF_THE_MACHINE} observe.metrics observe.totals succession workers", "msgspec"),
     "supervisor": Room(f"{PARENT} {GENERATIONS} observe.changes observe.totals observe.pages {LEAVES}", "uvicorn"),
     "cli": Room(
-        "arguments usage supervisor succession watching config config_file control wire observe.metrics errors terminal"
+        "arguments usage meant inside supervisor succession watching config config_file control wire observe.metrics errors"
+        " terminal"
     ),
     "arguments": Room("levels errors terminal"),
     "__main__": Room("cli"),
@@ -120,7 +125,7 @@ IMPURE = frozenset(("asyncio", "logging", "random", "select", "selectors", "sock
 
 DATA_PLANE = ("worker", "collecting", "snapshotting", "serving", "cache", "upstream", "wire")
 NEVER_IN_DATA_PLANE = frozenset(("dnslib", "prometheus_client", "pyroute2", "rich", "starlette", "uvicorn", "yaml"))
-ROOMS_NEVER_IN_DATA_PLANE = ("doctor", "importing", "lookup", "node", "observe.metrics", "observe.pages")
+ROOMS_NEVER_IN_DATA_PLANE = ("doctor", "importing", "inside", "lookup", "node", "observe.metrics", "observe.pages", "top")
 
 EMPTY_NAMES = frozenset(("base", "common", "helper", "helpers", "misc", "util", "utils"))
 EMPTY_CLASS_NAME = re.compile(r"Forwarder|Base([A-Z0-9].*)?|.*(Manager|Handler|Helper)")

@@ -6,7 +6,7 @@ import dns.rdata
 import pytest
 
 from forwarder.errors import WireError
-from forwarder.lookup.rdata import printable, text_of
+from forwarder.lookup.rdata import master_text_of, printable, text_of
 from forwarder.wire.names import Names
 from forwarder.wire.walking import walked
 from tests.lab.messages import raw_message, raw_record
@@ -84,6 +84,32 @@ def test_what_dnslib_reads_is_bounded() -> None:
     rdata = b"\0\1\0" + b"\xff\0\x03\xf9" + b"x" * 1017
     assert text(65, rdata).startswith("1 . ")
     assert text(65, rdata + b"\xff\1\x08\0" + b"x" * 2048).startswith("\\# ")
+
+
+def master_text(rtype: int, rdata: bytes) -> str:
+    message = raw_message(QUESTION, (1, 0, 0), raw_record(b"\xc0\x0c", rtype, rdata))
+    (record,), _ = walked(message, 12 + len(QUESTION), 1)
+    return master_text_of(message, record, Names(message))
+
+
+@pytest.mark.parametrize(
+    ("rtype", "rdata", "shown"),
+    [
+        (16, b"\3a;b", '"a;b"'),
+        (16, b"", "\\# 0"),
+        (44, b"\1\1", "\\# 2 0101"),
+        (257, b'\0\5issuex"y', "\\# 10 00056973737565782279"),
+        (15, b"\0\x0a\xc0\x0c", "10 www.test."),
+        (6, b"\0" * 24, "\\# 24 " + "00" * 24),
+        (17, b"\xc0\x0c\0", "\\# 11 03777777047465737400" + "00"),
+    ],
+)
+def test_for_programs_what_is_not_read_back_is_octets_with_their_names_whole(rtype: int, rdata: bytes, shown: str) -> None:
+    assert master_text(rtype, rdata) == shown
+
+
+def test_for_programs_nothing_is_cut() -> None:
+    assert len(master_text(16, (b"\xff" + b"x" * 255) * 250)) > 64_000
 
 
 def test_much_is_cut() -> None:

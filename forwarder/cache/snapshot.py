@@ -11,7 +11,7 @@ import contextlib
 import math
 import struct
 import zlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from itertools import islice
 
@@ -183,6 +183,39 @@ class Reading:
             raise SnapshotError("is damaged: its checksum is wrong")
 
 
+@dataclass(frozen=True, slots=True)
+class Record:
+    """One answer as it stands there."""
+
+    key: bytes
+    """Of its question, `Query.key`."""
+    place: int
+    """Where in the name of the question that of the zone begins which it came from."""
+    message: bytes
+    age: float
+    """Seconds, when it was written."""
+    end: int
+    """Where the next one begins."""
+
+    @property
+    def name(self) -> bytes:
+        """Of its question, lower-cased wire form."""
+        return self.key[:-KEY_BEYOND_NAME]
+
+
+def whole_records(octets: bytes) -> Iterator[Record]:
+    """The records that stand whole at the beginning of these octets."""
+    position = 0
+    while position + _record.size <= len(octets):
+        key_size, place, message_size, age = _read_record(octets, position)
+        start = position + _record.size + key_size
+        end = start + message_size
+        if end > len(octets):
+            return
+        yield Record(octets[start - key_size : start], place, octets[start:end], age / _MILLISECONDS, end)
+        position = end
+
+
 class Restoring:
     """Answers put back, a slice of records at a time."""
 
@@ -209,36 +242,29 @@ class Restoring:
         One that no upstream could have brought is passed over: somebody made it up, for the checksum was right.
         """
         position = 0
-        for _ in range(SLICE_RECORDS):
-            if position + _record.size > len(octets):
-                break
-            key_size, place, message_size, age = _read_record(octets, position)
-            start = position + _record.size + key_size
-            end = start + message_size
-            if end > len(octets):
-                break
+        for record in islice(whole_records(octets), SLICE_RECORDS):
             with contextlib.suppress(WireError):
-                self._restore_one(octets[start - key_size : start], place, octets[start:end], age / _MILLISECONDS)
-            position = end
+                self._restore_one(record)
+            position = record.end
         return position
 
-    def _restore_one(self, key: bytes, place: int, message: bytes, age: float) -> None:
+    def _restore_one(self, record: Record) -> None:
         """Raises WireError when this is no question, or not a response to it."""
-        name = key[:-KEY_BEYOND_NAME]
+        name = record.name
         if name[-1:] != ROOT or len(name) > MAX_NAME or not self._is_ours(name):
             return
-        response = response_in(message, key)
-        if zone_place(name, self._zones) != place:
+        response = response_in(record.message, record.key)
+        if zone_place(name, self._zones) != record.place:
             return  # another zone is responsible now: its upstreams may say something else
-        conditions = self._zones[name[place:]]
+        conditions = self._zones[name[record.place :]]
         lifetime = lifetime_for(response, conditions.limits)
         stale = stale_lifetime_for(response, conditions.limits)
         # The wall clock went backwards and nobody knows how old it is: then it is stale.
-        age = max(age, lifetime + 1 / _MILLISECONDS) if self._passed == math.inf else age + self._passed
+        age = max(record.age, lifetime + 1 / _MILLISECONDS) if self._passed == math.inf else record.age + self._passed
         if age >= lifetime + stale:
             return
         response.is_authentic = response.is_authentic and conditions.trust_ad
-        self.restored += self._answers.restore(key, response, conditions.limits, self._now - age)
+        self.restored += self._answers.restore(record.key, response, conditions.limits, self._now - age)
 
 
 def response_in(message: bytes, key: bytes) -> Response:

@@ -12,7 +12,7 @@ from typing import TypeVar
 from forwarder.control import protocol
 from forwarder.errors import ControlError
 
-Kind = TypeVar("Kind", protocol.Flushed, protocol.Reloaded)
+Kind = TypeVar("Kind", protocol.Flushed, protocol.Reloaded, protocol.Shown, protocol.Dumped)
 
 PATIENCE_SECONDS = 10.0
 """Longer than the daemon takes for anything that it is asked for here."""

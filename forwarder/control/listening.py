@@ -38,8 +38,16 @@ class Conversation:
         """Process and user at the other end, as they were when the connection was made."""
         self.descriptors: Sequence[int] = ()
         """What goes out behind the next response, to be set by whoever answers."""
+        self.on_sent: Callable[[], None] | None = None
+        """Called once when they are out, or never will be: whoever set them may close them."""
         self.on_end: Callable[[], None] | None = None
         """Called when it is over, however it came to it."""
+
+    def let_go(self) -> None:
+        """The descriptors are out, or never will be."""
+        on_sent, self.on_sent, self.descriptors = self.on_sent, None, ()
+        if on_sent is not None:
+            on_sent()
 
 
 class Listening:
@@ -96,10 +104,12 @@ class Listening:
 
     async def _converse(self, connection: socket.socket) -> None:
         conversation = Conversation(connection)
+        connection.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, protocol.MAX_RESPONSE)  # the kernel doubles it
         try:
             with connection, contextlib.suppress(TimeoutError, ConnectionError):
                 await self._answer_all(connection, conversation)
         finally:
+            conversation.let_go()
             if conversation.on_end is not None:
                 conversation.on_end()
 
@@ -114,7 +124,7 @@ class Listening:
             async with asyncio.timeout(SILENCE_SECONDS):
                 await loop.sock_sendall(connection, response)
                 await _send_descriptors(connection, conversation.descriptors)
-            conversation.descriptors = ()
+            conversation.let_go()
 
     async def _response_to(self, data: bytes, conversation: Conversation) -> protocol.Response:
         own = os.geteuid()

@@ -21,8 +21,8 @@ VERSION = 1
 """Counts up when a daemon and a command of different age would misunderstand each other."""
 MAX_REQUEST = 4096
 """Octets. A name as people write it, every octet escaped, takes 1,020."""
-MAX_RESPONSE = 65_536
-"""Octets."""
+MAX_RESPONSE = 262_144
+"""Octets. What is shown of 64 workers, 64 upstreams and 60 names, each as long as can be, takes 210,000."""
 DESCRIPTORS = 200
 """That go with one message: Linux takes 253 (SCM_MAX_FD)."""
 SYSTEM_PATH = "/run/forwarder/control.sock"
@@ -59,6 +59,18 @@ class Release(msgspec.Struct, frozen=True, tag_field="request", tag="release", f
     version: int
 
 
+class Stats(msgspec.Struct, frozen=True, tag_field="request", tag="stats", forbid_unknown_fields=True):
+    """Show how it is; answered with `Shown`."""
+
+    version: int
+
+
+class Dump(msgspec.Struct, frozen=True, tag_field="request", tag="dump", forbid_unknown_fields=True):
+    """Give what is remembered; answered with `Dumped` and descriptors (`forwarder.dumps`)."""
+
+    version: int
+
+
 class Flushed(msgspec.Struct, frozen=True, tag_field="response", tag="flushed"):
     """It is forgotten: the next query is answered by an upstream."""
 
@@ -73,6 +85,22 @@ class Reloaded(msgspec.Struct, frozen=True, tag_field="response", tag="reloaded"
 
     notes: list[str] = []
     """What is different from what one may expect, each one sentence."""
+
+
+class Shown(msgspec.Struct, frozen=True, tag_field="response", tag="stats"):
+    """How it is."""
+
+    moment: msgspec.Raw
+    """A `Moment` of `forwarder.observe.overview`."""
+
+
+class Dumped(msgspec.Struct, frozen=True, tag_field="response", tag="dumped"):
+    """What is remembered, in memories that follow as descriptors and are the asker's own."""
+
+    pinned: int
+    """Octets in the first of them: names that the operator pinned, a `Pinned` of `forwarder.link`."""
+    snapshots: list[int]
+    """Octets in each of the others: the answers of a worker (`forwarder.cache.snapshot`)."""
 
 
 class Estate(msgspec.Struct, frozen=True, tag_field="response", tag="estate"):
@@ -110,8 +138,8 @@ class Refused(msgspec.Struct, frozen=True, tag_field="response", tag="refused"):
     """What is spoken here, for whoever spoke another."""
 
 
-Request = Flush | Reload | Takeover | Release
-Answer = Flushed | Reloaded | Estate | Released
+Request = Flush | Reload | Stats | Dump | Takeover | Release
+Answer = Flushed | Reloaded | Shown | Dumped | Estate | Released
 """That what was asked for was done."""
 Response = Answer | Refused
 
@@ -126,6 +154,8 @@ class _Envelope(msgspec.Struct):
 _decoders: Mapping[str, msgspec.json.Decoder[Request]] = {
     "flush": msgspec.json.Decoder(Flush),
     "reload": msgspec.json.Decoder(Reload),
+    "stats": msgspec.json.Decoder(Stats),
+    "dump": msgspec.json.Decoder(Dump),
     "takeover": msgspec.json.Decoder(Takeover),
     "release": msgspec.json.Decoder(Release),
 }
@@ -138,6 +168,11 @@ _encoder = msgspec.json.Encoder()
 def written(message: Request | Response) -> bytes:
     """A message as bytes, for either direction."""
     return _encoder.encode(message)
+
+
+def shown(moment: msgspec.Struct) -> Shown:
+    """The answer to `Stats`."""
+    return Shown(msgspec.Raw(_encoder.encode(moment)))
 
 
 def read_request(data: bytes) -> Request:

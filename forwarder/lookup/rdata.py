@@ -5,6 +5,7 @@ message, compressed names never among them. Always holds: the text is printable 
 of RFC 3597 section 5.
 """
 
+import contextlib
 import ipaddress
 import struct
 from collections.abc import Callable
@@ -34,13 +35,31 @@ def printable(octets: bytes) -> str:
 
 
 def text_of(message: bytes, record: Record, names: Names) -> str:
-    """The data of one record of a message. Raises WireError when names in it do not fit."""
+    """The data of one record of a message, for a person: cut where it is long. Raises WireError when names do not fit."""
     octets = message[record.rdata : record.end]
     try:
         text = _read(message, record, names, octets)
     except (ValueError, struct.error, IndexError):
         text = unknown(octets)
     return text if len(text) <= MOST_SHOWN else f"{text[:MOST_SHOWN]}..."
+
+
+def master_text_of(message: bytes, record: Record, names: Names) -> str:
+    """The same for programs: whole, and read by whatever reads master files; unknown is all that cannot be trusted to be.
+
+    Those are the types whose text dnslib writes with quotes or names in it.
+    """
+    octets = message[record.rdata : record.end]
+    if record.rtype in _TRUSTED:
+        with contextlib.suppress(ValueError, struct.error, IndexError, WireError):
+            text = _read(message, record, names, octets)
+            if text and not text.endswith(" "):  # else a part of it is empty, which nobody reads
+                return text
+    position, parts = record.rdata, []
+    for place, after in names_in(record, names):
+        parts += [message[position:place], names.spelled(place)[0]]
+        position = after
+    return unknown(b"".join(parts) + message[position : record.end])
 
 
 def unknown(octets: bytes) -> str:
@@ -101,6 +120,8 @@ _PREFERENCE = 2
 """Octets before the name of MX, KX and the like: a number."""
 _DNSLIB_NAMES = {29: "LOC", 35: "NAPTR", 43: "DS", 44: "SSHFP", 48: "DNSKEY", 52: "TLSA", 64: "HTTPS", 65: "HTTPS", 257: "CAA"}
 """SVCB has the form of HTTPS (RFC 9460 section 2)."""
+_TRUSTED = frozenset((1, 2, 5, 6, 12, 15, 16, 28, 33, 39, 43, 44, 48, 52))
+"""Types whose text is read back as what it was: written here, or numbers and hexadecimal digits."""
 _READERS: dict[int, Callable[[bytes], str]] = {
     1: lambda octets: str(ipaddress.IPv4Address(octets)),
     16: _strings,

@@ -4,6 +4,7 @@ import os
 import signal
 import socket
 import subprocess
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -11,6 +12,7 @@ from pathlib import Path
 import dns.message
 import pytest
 
+from forwarder.control import asking, protocol
 from tests.lab.behaviours import answer
 from tests.lab.clients import rdatas
 from tests.lab.daemon import Daemon, run_to_end
@@ -18,11 +20,14 @@ from tests.lab.needs import needs_program
 from tests.lab.patience import wait_for
 from tests.lab.scripted import ScriptedUpstream
 from tests.lab.stage import Stage, staged
+from tests.lab.standstills import Standstills
 
 pytestmark = pytest.mark.side_by_side
 
 OLD = answer("@ 300 IN A 192.0.2.1")
 NEW = answer("@ 300 IN A 192.0.2.2")
+WITHIN = 0.1
+"""Seconds."""
 AS_NOBODY = ("setpriv", "--reuid=65534", "--regid=65534", "--clear-groups")
 
 
@@ -158,3 +163,26 @@ def test_what_is_typed_by_hand_is_answered_in_words() -> None:
         assert b"speaks version 1 of the control protocol, not 9" in client.recv(4096)
         client.send(b'{"version": 1, "request": "flush", "name": "a.test"}')
         assert client.recv(4096) == b'{"response":"flushed","entries":1,"pinned":0}'
+
+
+def test_a_flush_takes_effect_in_all_workers_within_100_ms() -> None:
+    """From the request to the next answer; an alias elsewhere that leads there, as in S6, is gone too, at the next query."""
+    names = [f"pod-{number}.flush.test" for number in range(60)]
+    aliases = [f"{number}.alias.test" for number in range(20)]
+    with staged("listen: {workers: 3}") as stage:
+        for address in ("192.0.2.1", "192.0.2.2"):
+            for name in names:
+                stage.upstream.on(name, answer(f"@ 300 IN A {address}"))
+            for name in aliases:
+                stage.upstream.on(name, answer("@ 300 IN CNAME moved.flush.test.", f"moved.flush.test. 300 IN A {address}"))
+            assert {rdatas(stage.ask(name))[-1] for name in (*names, *aliases)} == {"192.0.2.1"}, "it is remembered"
+        with Standstills() as machine:
+            begun = time.monotonic()
+            answered = asking.ask([stage.daemon.control], protocol.Flush(protocol.VERSION, "flush.test.", below=True))
+            first = rdatas(stage.ask(names[0]))
+            ended = time.monotonic()
+            found = [rdatas(stage.ask(name))[-1] for name in (*names, *aliases)]
+        assert answered == protocol.Flushed(len(names) + len(aliases), 0)
+        assert {*first, *found} == {"192.0.2.2"}
+        took = ended - begun - machine.between(begun, ended)
+        assert took < WITHIN, f"{took} s"
