@@ -82,7 +82,10 @@ IN_PROGRESS = MALFORMED_QUERIES + 1  # gauge
 TCP_CONNECTIONS = IN_PROGRESS + 1  # gauge
 SPLIT_PAIRS = TCP_CONNECTIONS + 1
 CLIENT_REPEATS = SPLIT_PAIRS + 1
-HEARTBEAT = CLIENT_REPEATS + len(AFTER)
+QUERY_LOG_DROPS = CLIENT_REPEATS + len(AFTER)
+"""Notes that were lost between a worker and the query log; the supervisor counts here too, in the map of what ended."""
+QUERY_LOG_LEFT_OUT = QUERY_LOG_DROPS + 1
+HEARTBEAT = QUERY_LOG_LEFT_OUT + 1
 """Counted up by the worker each second, from when it serves: one that stands still hangs."""
 SIZE = HEARTBEAT + 1
 

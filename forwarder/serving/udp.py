@@ -11,6 +11,7 @@ from forwarder.observe.counters import EXACT, HISTOGRAMS, REFUSED_CLIENTS, obser
 from forwarder.serving.allow import AllowedClients
 from forwarder.serving.answering import Answering
 from forwarder.serving.datagrams import ADDRESS, BATCH, Datagrams
+from forwarder.serving.noting import NOTED_OCTETS
 from forwarder.upstream.turn import Turn
 from forwarder.wire.message import Query
 
@@ -25,8 +26,8 @@ class UdpDoor:
     """One bound socket."""
 
     __slots__ = (
-        "_address", "_allowed", "_answering", "_clock", "_counts", "_exact", "_incoming", "_outgoing", "_replies",
-        "_turn", "is_stream", "row",
+        "_address", "_allowed", "_answering", "_clock", "_counts", "_exact", "_incoming", "_noting", "_outgoing", "_replies",
+        "_sampler", "_turn", "is_stream", "row",
     )  # fmt: skip
 
     def __init__(
@@ -39,6 +40,8 @@ class UdpDoor:
         self._turn = turn
         self._clock, self._counts = answering.clock, answering.counts
         self._exact = answering.memory.exact
+        self._noting = noting = answering.noting
+        self._sampler = None if noting is None else noting.hits
         self._address = ADDRESS_IN_SOCKADDR[socket.AddressFamily(endpoint.family)]
         is_wildcard = endpoint.getsockname()[0] in {"0.0.0.0", "::"}  # noqa: S104 - asked, not bound
         self._incoming = Datagrams(endpoint, max_udp_size, with_control=is_wildcard)
@@ -80,6 +83,10 @@ class UdpDoor:
                 start += stride
             if first < place:
                 incoming.send(first, place - first)
+            if (sampler := self._sampler) is not None:
+                sampler.left -= place
+                if sampler.left < 0:
+                    self._note(place, now)
         finally:
             incoming.reset(len(sizes))
         if exact.ending:
@@ -96,6 +103,25 @@ class UdpDoor:
             self._turn.at_end(self._flush)
         self._replies.append((peer, message))  # type: ignore[arg-type]  # what we gave `ask` comes back
 
+    def client(self, peer: object) -> bytes:
+        """The address of a client."""
+        return peer[0][self._address]  # type: ignore[index,no-any-return]  # what we gave `ask` comes back
+
+    def _note(self, count: int, now: float) -> None:
+        """Note those of so many datagrams that are sampled and were hits, before their places are used again."""
+        sampler, noting, incoming = self._sampler, self._noting, self._incoming
+        if sampler is None or noting is None:
+            return
+        microseconds = int((self._clock() - now) * 1e6)
+        place = sampler.left + count
+        while place < count:
+            stands_for = sampler.take()
+            response = incoming.written_over(place, NOTED_OCTETS)
+            if response:
+                noting.hit(response, self, incoming.peer(place), microseconds, stands_for)
+            place += 1 + sampler.gap()
+        sampler.left = place - count
+
     def _at_length(self, place: int, message: bytes, now: float) -> None:
         """A datagram that the exact cache does not know."""
         peer = self._incoming.peer(place)
@@ -104,6 +130,8 @@ class UdpDoor:
         if not self._permits(place):
             self._counts[REFUSED_CLIENTS] += 1
             return
+        if self._noting is not None:
+            self._noting.peer = peer
         outcome = self._answering.at_once(message, self, now)
         if isinstance(outcome, Query):
             self._answering.ask(outcome, self, peer, now)
