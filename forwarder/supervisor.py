@@ -9,7 +9,7 @@ import contextlib
 import os
 import signal
 import socket
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from forwarder import config as settings
@@ -23,11 +23,14 @@ from forwarder.holdings import Holdings, acquired, become
 from forwarder.intercepting import INTERVAL, Intercepting
 from forwarder.observe import counters, pages
 from forwarder.observe.totals import Totals
+from forwarder.showing import Showing
 from forwarder.succession import Source, Succession, warnings_for
 from forwarder.terminal import say, show
 
 WATCH_SECONDS = 1.0
 """A look at a file costs microseconds; a person who changed it has not typed the next command yet."""
+HISTORY_SECONDS = 1.0
+"""Between two looks at all figures: as often as a page moves; a look takes a millisecond or two."""
 SAVE_SECONDS = 300.0
 """Between two snapshots: what a crash may cost, at a tenth of a second of one core and some MB written each time. Most answers
 live no longer than five minutes."""
@@ -71,7 +74,7 @@ async def _serve(start: Start) -> int:
 
 
 class Supervisor:
-    """One daemon in a running asyncio loop; `pages` reads what it shows of itself."""
+    """One daemon in a running asyncio loop; `Showing` is what others see of it."""
 
     def __init__(self, start: Start) -> None:
         """Raises ConfigError when more names are pinned than the way to the workers takes."""
@@ -95,6 +98,7 @@ class Supervisor:
             former = Former([part.memory for part in legacy.memories], legacy.rows, may_have_flushed=True)
         first = Generation(start.config, start.files, self._held.doors, around, former)
         self._generations = Succession(start.source, around, first)
+        self._showing = Showing(self._totals, self._generations, lambda: self._has_served and not self._ending.is_set())
 
     async def serve(self) -> int:
         """Run until a signal comes or no worker can be had; what `run` gives."""
@@ -113,7 +117,8 @@ class Supervisor:
             first.open()
             beginning = self._beside.start("the first words", self._begin(first))
             await has_happened(first.settled, PAGES_WAIT_SECONDS)
-            self._beside.start("the pages for metrics and health", pages.serve(self._held.http, self, self._ending))
+            self._beside.start("the pages for metrics and health", pages.serve(self._held.http, self._showing, self._ending))
+            self._beside.start("the history", self._keep_history())
             self._beside.start("the watching of files", self._watch_files())
             if (interval := self._held.service.watchdog_interval) is not None:
                 self._beside.start("the watchdog", self._stay_watched(interval))
@@ -128,32 +133,6 @@ class Supervisor:
             return self._status
         signal.pthread_sigmask(signal.SIG_BLOCK, ENDS)
         return HANDED_OVER
-
-    # What the pages show.
-
-    def counts(self) -> Sequence[int]:
-        """Every slot of the counters, over all workers that were."""
-        return self._totals.summed()
-
-    def workers(self) -> Sequence[workers.Worker]:
-        """Every worker."""
-        return self._generations.now.workers
-
-    def workers_restarted(self) -> int:
-        """How often a worker was started again."""
-        return self._generations.workers_restarted
-
-    def upstreams(self) -> Mapping[str, bool]:
-        """Whose each row for upstreams in the counters is, in their order -> whether it is asked now."""
-        return self._generations.now.following.shown()
-
-    def is_ready(self) -> bool:
-        """Whether queries were answered at least once, and the end is not near."""
-        return self._has_served and not self._ending.is_set()
-
-    def receive_drops(self) -> int:
-        """Datagrams lost at the receive queues of all addresses."""
-        return self._generations.receive_drops
 
     # The beginning and the end.
 
@@ -334,6 +313,10 @@ class Supervisor:
         """As long as this loop turns, systemd hears of it."""
         while not await has_happened(self._ending, interval):
             self._held.service.alive()
+
+    async def _keep_history(self) -> None:
+        while not await has_happened(self._ending, HISTORY_SECONDS):
+            self._showing.look()
 
     async def _save_regularly(self) -> None:
         while not await has_happened(self._ending, SAVE_SECONDS):

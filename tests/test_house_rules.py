@@ -41,7 +41,9 @@ class Room:
 
 
 LEAVES = "errors link observe.counters"
-PARENT = "beside intercepting systemd privileges holdings succession greeting flushes handover control watching config terminal"
+FIGURES = "observe.overview observe.reading observe.history observe.advice"
+PARENT = "beside intercepting systemd privileges holdings succession showing"
+PARENT += " greeting flushes handover control watching config terminal"
 BEFORE = "collecting fence orphan control"
 TYPED = "arguments usage terminal"
 GENERATIONS = "adoption sockets snapshot_file following workers generation"
@@ -71,6 +73,8 @@ ROOMS: Mapping[str, Room] = {
     "lookup.settings": Room("node.resolv_conf"),
     "doctor": Room("arguments config config_file lookup.settings node.resolv_conf wire errors", "msgspec"),
     # The supervisor and its parts, the pages and the command line.
+    "observe.overview": Room("observe.counters", "msgspec"),
+    **dict.fromkeys(("observe.reading", "observe.history", "observe.advice"), Room("observe.overview observe.counters")),
     "observe.metrics": Room("observe.counters errors", "prometheus_client"),
     "observe.pages": Room("observe.metrics observe.counters errors", "prometheus_client starlette uvicorn"),
     "observe.totals": Room("observe.counters"),
@@ -87,6 +91,7 @@ ROOMS: Mapping[str, Room] = {
     "holdings": Room(f"{GENERATIONS} systemd privileges handover control config terminal {LEAVES}"),
     "succession": Room(f"{GENERATIONS} watching config errors"),
     "greeting": Room("watching config link"),
+    "showing": Room(f"{FIGURES} observe.metrics observe.totals succession workers", "msgspec"),
     "supervisor": Room(f"{PARENT} {GENERATIONS} observe.totals observe.pages {LEAVES}", "uvicorn"),
     "cli": Room(
         "arguments usage supervisor succession watching config config_file control wire observe.metrics errors terminal"
@@ -95,7 +100,7 @@ ROOMS: Mapping[str, Room] = {
     "__main__": Room("cli"),
 }
 
-PURE = ("wire", "cache", "upstream.pipelining", "steering")
+PURE = ("wire", "cache", "upstream.pipelining", "steering", *FIGURES.split())
 """What decides is handed bytes and `now`: these rooms cannot wait, listen, read the clock, throw dice or write logs."""
 IMPURE = frozenset(("asyncio", "logging", "random", "select", "selectors", "socket", "ssl", "threading", "time"))
 
