@@ -52,7 +52,6 @@ class Hearing:
         """What workers write to."""
         return self._theirs.fileno()
 
-    @property
     def names(self) -> Names | None:
         """The names of the last minutes; None where they are not wanted."""
         return None if self._names is None else self._names.shown(time.monotonic())

@@ -20,9 +20,19 @@ from forwarder.workers import Worker
 class Showing:
     """What there is to see."""
 
-    def __init__(self, totals: Totals, generations: Succession, is_ready: Callable[[], bool]) -> None:
-        """`is_ready`: whether queries were answered at least once, and the end is not near."""
+    def __init__(
+        self,
+        totals: Totals,
+        generations: Succession,
+        is_ready: Callable[[], bool],
+        names: Callable[[], Names | None] = lambda: None,
+    ) -> None:
+        """`is_ready`: whether queries were answered at least once, and the end is not near.
+
+        `names` gives those asked for in the last minutes; None where nobody looks at them.
+        """
         self.is_ready = is_ready
+        self.names = names
         self.history = History()
         self._totals = totals
         self._generations = generations
@@ -47,10 +57,6 @@ class Showing:
     def receive_drops(self) -> int:
         """Datagrams lost at the receive queues of all addresses."""
         return self._generations.receive_drops
-
-    def names(self) -> Names | None:
-        """The names asked for in the last minutes; None where nobody looks at them."""
-        return None
 
     def overview(self) -> Overview:
         """All of it, as it is now."""

@@ -1,4 +1,4 @@
-"""What this version does not act upon: refused where it matters, said where it does not."""
+"""What this version does not act upon is refused."""
 
 from typing import Any
 
@@ -6,7 +6,7 @@ import pytest
 from msgspec.structs import replace
 
 from forwarder.config import Config, Zone
-from forwarder.config_file.unavailable import IDLE, REFUSED, refusals, warnings_for
+from forwarder.config_file.unavailable import REFUSED, refusals
 
 Value = Any
 
@@ -25,14 +25,11 @@ def with_setting(path: str, value: Value) -> Config:
 
 def test_the_defaults_are_silent() -> None:
     assert list(refusals(CONFIG)) == []
-    assert warnings_for(CONFIG) == ()
 
 
 @pytest.mark.parametrize(
     ("path", "value"),
     [
-        ("observe.query_log", "all"),
-        ("observe.query_log_file", "/var/log/queries"),
         ("observe.coredns_names", True),
     ],
 )
@@ -45,18 +42,7 @@ def test_refused(path: str, value: Value) -> None:
 @pytest.mark.parametrize("workers", [2, "auto"])
 def test_several_workers_are_taken(workers: Value) -> None:
     config = with_setting("listen.workers", workers)
-    assert (list(refusals(config)), warnings_for(config)) == ([], ())
-
-
-@pytest.mark.parametrize("path", IDLE)
-def test_said(path: str) -> None:
-    sentence = warnings_for(with_setting(path, "something else"))[0]
-    assert sentence.startswith(f"{path.replace('[]', '[1]')} has no effect in this version: ")
-
-
-@pytest.mark.parametrize(("path", "default"), [(path, default) for path, (default, _) in IDLE.items()])
-def test_table_of_defaults_is_right(path: str, default: object) -> None:
-    assert warnings_for(with_setting(path, default)) == ()
+    assert list(refusals(config)) == []
 
 
 @pytest.mark.parametrize(("path", "taken"), [(path, taken) for path, (taken, _) in REFUSED.items()])

@@ -42,24 +42,27 @@ class Room:
 
 LEAVES = "errors link observe.counters"
 FIGURES = "observe.overview observe.reading observe.history observe.advice"
-PARENT = "beside intercepting systemd privileges holdings succession showing"
+PARENT = "beside hearing intercepting systemd privileges holdings succession showing"
 PARENT += " greeting flushes handover control watching config terminal"
 BEFORE = "collecting fence orphan control"
 TYPED = "arguments usage terminal"
+HEARD = "observe.notes observe.names observe.query_log"
 GENERATIONS = "adoption sockets snapshot_file following workers generation"
 
 ROOMS: Mapping[str, Room] = {
     **dict.fromkeys(("forwarder", "errors", "terminal", "collecting", "steering", "observe", "observe.counters"), Room()),
     **dict.fromkeys(("beside", "systemd", "capabilities", "usage"), Room()),
     "link": Room(packages="msgspec"),
+    "observe.notes": Room("observe.counters", "msgspec"),
     # The data plane.
     "wire": Room("errors", "msgspec"),
     "cache": Room("wire errors", "msgspec"),
     "upstream": Room("wire errors observe.counters"),
-    "serving": Room("cache upstream wire errors observe.counters", "msgspec"),
+    "serving": Room("cache upstream wire errors observe.counters observe.notes", "msgspec"),
     "snapshotting": Room("steering cache wire link errors"),
     "orphan": Room("handover control link errors terminal"),
-    "worker": Room(f"{BEFORE} snapshotting serving cache upstream wire config {LEAVES}", "uvloop msgspec"),
+    "terms": Room("serving cache upstream wire config"),
+    "worker": Room(f"{BEFORE} snapshotting terms serving cache upstream wire config {LEAVES}", "uvloop msgspec"),
     # What a person wrote, and the host.
     **dict.fromkeys(("config", "control"), Room("errors", "msgspec")),
     "config_file": Room("config errors", "msgspec yaml"),
@@ -78,6 +81,9 @@ ROOMS: Mapping[str, Room] = {
     "observe.metrics": Room("observe.counters errors", "prometheus_client"),
     "observe.pages": Room("observe.metrics observe.counters errors", "prometheus_client starlette uvicorn"),
     "observe.totals": Room("observe.counters"),
+    "observe.names": Room("observe.notes observe.overview wire errors"),
+    "observe.query_log": Room("observe.notes observe.counters wire errors", "dnslib msgspec"),
+    "hearing": Room(f"{HEARD} observe.overview observe.totals observe.counters config", "msgspec"),
     **dict.fromkeys(("adoption", "trust"), Room("config errors")),
     "sockets": Room("adoption steering config errors"),
     "intercepting": Room("steering wire config"),
@@ -89,7 +95,7 @@ ROOMS: Mapping[str, Room] = {
     "handover": Room("control adoption link errors observe.counters"),
     "flushes": Room("control snapshot_file link wire errors"),
     "holdings": Room(f"{GENERATIONS} systemd privileges handover control config terminal {LEAVES}"),
-    "succession": Room(f"{GENERATIONS} watching config errors"),
+    "succession": Room(f"{GENERATIONS} observe.query_log watching config errors"),
     "greeting": Room("watching config link"),
     "showing": Room(f"{FIGURES} observe.metrics observe.totals succession workers", "msgspec"),
     "supervisor": Room(f"{PARENT} {GENERATIONS} observe.totals observe.pages {LEAVES}", "uvicorn"),
@@ -104,9 +110,11 @@ PURE = ("wire", "cache", "upstream.pipelining", "steering", *FIGURES.split())
 """What decides is handed bytes and `now`: these rooms cannot wait, listen, read the clock, throw dice or write logs."""
 IMPURE = frozenset(("asyncio", "logging", "random", "select", "selectors", "socket", "ssl", "threading", "time"))
 
-DATA_PLANE = ("worker", "collecting", "snapshotting", "serving", "cache", "upstream", "wire")
+DATA_PLANE = ("worker", "terms", "collecting", "snapshotting", "serving", "cache", "upstream", "wire")
 NEVER_IN_DATA_PLANE = frozenset(("dnslib", "prometheus_client", "pyroute2", "rich", "starlette", "uvicorn", "yaml"))
-ROOMS_NEVER_IN_DATA_PLANE = ("doctor", "importing", "lookup", "node", "observe.metrics", "observe.pages")
+ROOMS_NEVER_IN_DATA_PLANE = (
+    "doctor", "importing", "lookup", "node", "observe.metrics", "observe.names", "observe.pages", "observe.query_log",
+)  # fmt: skip
 
 EMPTY_NAMES = frozenset(("base", "common", "helper", "helpers", "misc", "util", "utils"))
 EMPTY_CLASS_NAME = re.compile(r"Forwarder|Base([A-Z0-9].*)?|.*(Manager|Handler|Helper)")

@@ -1,8 +1,7 @@
 """Settings which this version reads and does not act upon yet.
 
-Two tables by path, `[]` standing for every entry of a list. Always holds: where passing over a setting would make an answer
-wrong or a host less safe, it is refused; where only speed or a view is lost, it is accepted and `warnings_for` says so. A
-feature that arrives takes its row with it.
+A table by path, `[]` standing for every entry of a list. Always holds: passing over one of them would show an operator less than
+was asked for, so it is refused. A feature that arrives takes its row with it.
 """
 
 from collections.abc import Iterator
@@ -10,16 +9,9 @@ from collections.abc import Iterator
 from forwarder.config import Config
 
 REFUSED: dict[str, tuple[tuple[object, ...], str]] = {
-    "observe.query_log": (("off",), "write off: no query is logged"),
-    "observe.query_log_file": ((None,), "no query is logged, leave it out"),
     "observe.coredns_names": ((False,), "write false, and use the names at /metrics"),
 }
 """Path -> the values that are taken, and what to write instead of others."""
-
-IDLE: dict[str, tuple[object, str]] = {
-    "observe.top_names": (True, "names are not counted"),
-}
-"""Path -> the default, and what happens whatever is written."""
 
 
 def refusals(config: Config) -> Iterator[tuple[str, str]]:
@@ -28,16 +20,6 @@ def refusals(config: Config) -> Iterator[tuple[str, str]]:
         for path, value in _settings_at(config, pattern):
             if value not in taken:
                 yield path, f"is not available in this version: {instead}"
-
-
-def warnings_for(config: Config) -> tuple[str, ...]:
-    """Settings that differ from their default and change nothing in this version, a sentence for each."""
-    return tuple(
-        f"{path} has no effect in this version: {instead}"
-        for pattern, (default, instead) in IDLE.items()
-        for path, value in _settings_at(config, pattern)
-        if value != default
-    )
 
 
 def _settings_at(config: Config, pattern: str) -> Iterator[tuple[str, object]]:

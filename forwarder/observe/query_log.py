@@ -37,7 +37,8 @@ LOOK_SECONDS = 1.0
 MODE = 0o600
 """Who asked what is for the daemon's user alone."""
 STDOUT = 1
-IPV4_OCTETS = 4
+FAMILIES = {4: socket.AF_INET, 16: socket.AF_INET6}
+"""Octets of a client's address -> its family."""
 
 
 class Question(msgspec.Struct, frozen=True, rename={"qtype": "type", "qclass": "class"}):
@@ -73,7 +74,7 @@ _encoder = msgspec.json.Encoder()
 def lines_of(notes: Iterable[Note], mode: str) -> list[bytes]:
     """The lines of those that belong into the log, each with its end; a note that names nothing has none."""
     belongs = MODES[mode]
-    return [line for note in notes if note.client and belongs(note) for line in _written(note)]
+    return [line for note in notes if len(note.client) in FAMILIES and belongs(note) for line in _written(note)]
 
 
 def _written(note: Note) -> Iterator[bytes]:
@@ -84,7 +85,7 @@ def _written(note: Note) -> Iterator[bytes]:
     qtype, qclass = (int.from_bytes(note.question[at : at + 2]) for at in (after, after + 2))
     line = Line(
         time=datetime.fromtimestamp(note.at, UTC).isoformat(timespec="microseconds").replace("+00:00", "Z"),
-        client=socket.inet_ntop(socket.AF_INET if len(note.client) == IPV4_OCTETS else socket.AF_INET6, note.client),
+        client=socket.inet_ntop(FAMILIES[len(note.client)], note.client),
         question=Question(text_from_name(name), QTYPE.get(qtype, f"TYPE{qtype}"), CLASS.get(qclass, f"CLASS{qclass}")),
         transport="tcp" if note.is_stream else "udp",
         rcode=RCODES[note.rcode],

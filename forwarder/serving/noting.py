@@ -17,7 +17,7 @@ from forwarder.observe.counters import EXACT, QUERY_LOG_DROPS, QUERY_LOG_LEFT_OU
 from forwarder.observe.notes import MOST_QUESTION, SLOW_MICROSECONDS, Note, is_failing, written
 from forwarder.serving.coalescing import Door
 from forwarder.upstream.turn import Turn
-from forwarder.upstream.zones import NOBODY_ASKED, Told
+from forwarder.upstream.zones import Told
 from forwarder.wire.framing import HEADER_SIZE
 from forwarder.wire.message import Query
 
@@ -124,19 +124,14 @@ class Noting:
         sampler.left = sampler.gap()
         is_told = self._tells_notable if is_notable else self._tells_all
         client = door.client(self.peer) if is_told else b""
-        self._add(
-            Note(
-                time.time(), query.question, door.is_stream, source, rcode, int(elapsed * 1e6), stands_for, client, *told
-            )  # fmt: skip
-        )
+        microseconds = int(elapsed * 1e6)
+        self._add(Note(time.time(), query.question, door.is_stream, source, rcode, microseconds, stands_for, client, *told))
 
     def hit(self, response: bytes, door: Door, peer: object, microseconds: int, stands_for: int) -> None:
         """The exact cache answered, and this hit is sampled: the first NOTED_OCTETS of its response."""
         client = door.client(peer) if self._tells_all else b""
-        question = response[HEADER_SIZE:]
-        self._add(
-            Note(time.time(), question, door.is_stream, EXACT, response[3] & 0xF, microseconds, stands_for, client)
-        )  # fmt: skip
+        question, rcode = response[HEADER_SIZE:], response[3] & 0xF
+        self._add(Note(time.time(), question, door.is_stream, EXACT, rcode, microseconds, stands_for, client))
 
     def stream_hit(self, response: bytes, door: Door, microseconds: int) -> None:
         """The same of a hit that may be sampled; `peer` asked."""

@@ -24,7 +24,9 @@ PLAIN, OTHER_LEG = Send(0, 0, edns=True), Send(0, 1, edns=True)
 class Zone:
     """A zone's upstreams, in written order."""
 
-    __slots__ = ("_first", "_is_equal", "_network", "_next", "_plainly", "_servers", "_trust_ad", "_turn", "is_down", "number", "told")
+    __slots__ = (
+        "_first", "_is_equal", "_network", "_next", "_plainly", "_servers", "_trust_ad", "_turn", "is_down", "number", "told",
+    )  # fmt: skip
 
     def __init__(
         self, number: int, servers: list[Server], network: Network, *, trust_ad: bool = False, is_equal: bool = False
@@ -103,7 +105,8 @@ class Zone:
         attempts = Attempts(self._servers, now, until)
         attempt = attempts.begin(send, now)
         attempt.is_late = is_late
-        return self._settled(await asked(query, self._servers, attempts, self._network, Begun(attempt, exchange, response)), attempts)
+        begun = Begun(attempt, exchange, response)
+        return self._settled(await asked(query, self._servers, attempts, self._network, begun), attempts)
 
     def _settled(self, outcome: Response | Unanswered, attempts: Attempts) -> Response | Unanswered:
         self.told = attempts.told()

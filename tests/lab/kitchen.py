@@ -51,6 +51,10 @@ ONE = answer("@ 60 IN A 192.0.2.1")
 PINNED_ADDRESS = "198.51.100.7"
 
 
+CLIENT = bytes((192, 0, 2, 7))
+"""Whoever asks at a fake door."""
+
+
 class FakeDoor:
     """Keeps what would be sent; an empty message says that nothing will be."""
 
@@ -62,6 +66,11 @@ class FakeDoor:
     def reply(self, peer: object, message: bytes) -> None:
         """Take what is sent."""
         self.replies.append((peer, message))
+
+    def client(self, peer: object) -> bytes:
+        """Everybody is at one address."""
+        del peer
+        return CLIENT
 
 
 class Asked(Waiting):
