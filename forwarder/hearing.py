@@ -27,7 +27,7 @@ AT_ONCE = 16
 LOOK_SECONDS = 1.0
 """Between two looks at what the configuration wants."""
 LAST_SECONDS = 0.2
-"""What the last lines get to be written."""
+"""What the last lines get to be written; a reader who does not read holds the supervisor up for as long, and no query."""
 
 
 class Hearing:
@@ -59,7 +59,7 @@ class Hearing:
     def begin(self) -> None:
         """Hear, from now on."""
         self._loop.add_reader(self._ours, self._hear)
-        self._look()
+        self._look_on()
 
     def close(self) -> None:
         """Hear what was said to the last, and no more."""
@@ -68,13 +68,12 @@ class Hearing:
         self._loop.remove_reader(self._ours)
         while self._hear_one():
             pass
-        self._leave_log(LAST_SECONDS)
+        self._leave_log()
         self._ours.close()
         self._theirs.close()
 
-    def _look(self) -> None:
+    def look(self) -> None:
         """Do what the configuration says by now, and count what the log lost."""
-        self._next_look = self._loop.call_later(LOOK_SECONDS, self._look)
         self._count_lost()
         settings, before = self._wanted(), self._settings
         if settings == before:
@@ -88,14 +87,18 @@ class Hearing:
             before.query_log != "off", before.query_log_file
         ):  # fmt: skip
             return
-        self._leave_log(0.0)
+        self._leave_log()
         if settings.query_log != "off":
             self._log = QueryLog(settings.query_log_file, self._say)
 
-    def _leave_log(self, seconds: float) -> None:
+    def _look_on(self) -> None:
+        self._next_look = self._loop.call_later(LOOK_SECONDS, self._look_on)
+        self.look()
+
+    def _leave_log(self) -> None:
         if self._log is not None:
             self._log.end()
-            self._log.wait(seconds)
+            self._log.wait(LAST_SECONDS)
             self._count_lost()
         self._log, self._lost = None, 0
 

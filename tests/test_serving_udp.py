@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 from forwarder.config import NETWORKS
 from forwarder.observe import counters
 from forwarder.serving.allow import AllowedClients
+from forwarder.serving.noting import Wanted
 from forwarder.serving.udp import UdpDoor
 from forwarder.sockets import bind_doors
 from tests.lab.behaviours import addresses, answer, nxdomain
@@ -30,8 +31,8 @@ EVERYBODY = NETWORKS["any"]
 class Bench:
     """A door, what is behind it, and clients in front."""
 
-    def __init__(self, endpoint: socket.socket, allow: Sequence[str], clients: ExitStack) -> None:
-        self.kitchen = Kitchen()
+    def __init__(self, endpoint: socket.socket, allow: Sequence[str], clients: ExitStack, wanted: Wanted | None) -> None:
+        self.kitchen = Kitchen(wanted=wanted)
         self.endpoint = endpoint
         self.family = "ipv6" if endpoint.family == socket.AF_INET6 else "ipv4"
         row = counters.door_row("udp", self.family)
@@ -79,14 +80,16 @@ def hears_nothing(one: socket.socket) -> bool:
 
 
 @contextmanager
-def bench(host: str = "127.0.0.1", *, allow: Sequence[str] = EVERYBODY) -> Iterator[Bench]:
+def bench(
+    host: str = "127.0.0.1", *, allow: Sequence[str] = EVERYBODY, wanted: Wanted | None = None
+) -> Iterator[Bench]:  # fmt: skip
     needs_address("::1" if ":" in host else host)
     port = free_port()
     with (
         closing(bind_doors([f"[{host}]:{port}" if ":" in host else f"{host}:{port}"], 1 << 20)) as doors,
         ExitStack() as clients,
     ):
-        yield Bench(doors.udp[0][0], allow, clients)
+        yield Bench(doors.udp[0][0], allow, clients, wanted)
 
 
 def in_exact(kitchen: Kitchen, *queries: bytes) -> None:

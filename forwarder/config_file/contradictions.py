@@ -25,7 +25,8 @@ def contradictions(config: Config) -> Iterator[tuple[str, str]]:
     if config.cache.failure_ttl > config.cache.max_failure_ttl:
         yield "cache.max_failure_ttl", "must not be shorter than cache.failure_ttl, from which it doubles"
     if config.observe.query_log_file is not None and config.observe.query_log == "off":
-        yield "observe.query_log_file", "nothing is written there while observe.query_log is off: leave it out, or write errors there"
+        sentence = "nothing is written there while observe.query_log is off: leave it out, or set query_log to errors"
+        yield "observe.query_log_file", sentence
     if config.node.intercept:
         yield from _wrong_with_intercept(config)
 

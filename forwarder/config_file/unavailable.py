@@ -1,7 +1,7 @@
 """Settings which this version reads and does not act upon yet.
 
-A table by path, `[]` standing for every entry of a list. Always holds: passing over one of them would show an operator less than
-was asked for, so it is refused. A feature that arrives takes its row with it.
+A table by path, `[]` standing for every entry of a list. Always holds: whoever writes one is told, and is not left to wait for
+what never comes. A feature that arrives takes its row with it.
 """
 
 from collections.abc import Iterator

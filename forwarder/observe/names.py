@@ -3,8 +3,8 @@
 Space-Saving (Metwally, Agrawal, El Abbadi 2005: Efficient computation of frequent and top-k elements in data streams) keeps a
 bounded number of names: a new one takes the place of that with the least weight, and its weight as an error. Weights fade, by
 halves every two minutes: later ones count more instead (forward decay, Cormode et al. 2009), so that nothing has to be walked
-over. Pure: `now` is an argument, seconds that never go back. Always holds: a name that had more than one in CAPACITY of the weight is
-among them; no share that is shown is larger than the name's own.
+over. Pure: `now` is an argument, seconds that never go back. Always holds: a name that had more than one in CAPACITY of the
+weight is among them; no share that is shown is larger than the name's own.
 """
 
 import math

@@ -133,7 +133,7 @@ class QueryLog:
             self._lost_waiting += len(lines)
             if not self._is_behind:
                 self._is_behind = True
-                self._say(f"query log: {self._where} takes lines more slowly than they come, and some are dropped: read it faster")
+                self._say(f"query log: {self._where} takes lines more slowly than they come: those that do not fit are dropped")
             return
         if self._is_behind and self._waiting.qsize() < MOST_WAITING // 2:
             self._is_behind = False
@@ -197,7 +197,7 @@ class QueryLog:
 def _is_named(descriptor: int, path: str) -> bool:
     """Whether this name leads to the file that is open."""
     try:
-        return os.path.samestat(os.fstat(descriptor), os.stat(path))
+        return os.path.samestat(os.fstat(descriptor), Path(path).stat())
     except FileNotFoundError:
         return False
 
