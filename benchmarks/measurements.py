@@ -111,7 +111,7 @@ def loaded(bench: Bench, server: Server, ask: Load, *, latencies: bool = False) 
     return outcome, sample
 
 
-def _warm_with_hits(bench: Bench, server: Server) -> Path:
+def warm_with_hits(bench: Bench, server: Server) -> Path:
     """Ask for all names twice: once to learn them, once for caches in front of caches."""
     queries = bench.hit_queries()
     load.dnsperf(replace(bench.load(server, queries, runs=2), seconds=10))
@@ -121,7 +121,7 @@ def _warm_with_hits(bench: Bench, server: Server) -> Path:
 def _from_memory(bench: Bench, peer: Peer, *, rate: int | None = None, latencies: bool = False) -> tuple[Outcome, Sample]:
     """A load of names that the server knows already."""
     with peers.serving(peer, bench.place()) as server:
-        queries = _warm_with_hits(bench, server)
+        queries = warm_with_hits(bench, server)
         before = bench.upstream.counts()
         outcome, sample = loaded(bench, server, bench.load(server, queries, rate=rate), latencies=latencies)
         asked = _asked(bench, before, ("num.udp", "num.tcp"))
@@ -219,7 +219,7 @@ def _hits_of(bench: Bench, peer: Peer, count: int) -> tuple[Sample, float, int]:
     """As many answers from memory as so many workers can do, how evenly they did them, and upstream queries from the start."""
     before = bench.upstream.counts()
     with peers.serving(peer, replace(bench.place(), workers=count)) as server:
-        queries = _warm_with_hits(bench, server)
+        queries = warm_with_hits(bench, server)
         _, *pids = processes.family(server.process.pid)
         if len(pids) != count:
             raise BenchmarkError(f"{len(pids)} workers instead of {count}")

@@ -166,7 +166,7 @@ def test_nobody_waits_for_a_reader_that_does_not_read(tmp_path: Path) -> None:
             assert written.log.lost > 0
             (said,) = written.said
             assert said == f"query log: {path} takes lines more slowly than they come: those that do not fit are dropped"
-            os.set_blocking(reader, True)  # noqa: FBT003 - as the function has it
+            os.set_blocking(reader, True)
             read = 0
             while read < (batches - written.log.lost) * 8192:
                 read += len(os.read(reader, 1 << 20))

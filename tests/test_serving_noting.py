@@ -1,4 +1,4 @@
-"""Notes: few enough whatever comes, fair to all that is asked, silent of who asked unless told otherwise; and never in the way."""
+"""Notes: few whatever comes, fair to all that is asked, silent of who asked unless told otherwise; and never in the way."""
 
 import socket
 from collections import Counter
@@ -35,7 +35,7 @@ class Flood:
     """Queries that one sampler sees, a second after the other."""
 
     def __init__(self, most: int, seed: int) -> None:
-        self.sampler = Sampler(most, Random(seed).random)
+        self.sampler = Sampler(most, Random(seed).random)  # noqa: S311 - a test that can be repeated
         self.taken: list[tuple[int, int]] = []
         """Which, and how many it stood for."""
         self.seen = 0

@@ -7,7 +7,7 @@ with it. Always holds: a response goes to where its query came from, from the ad
 
 import socket
 
-from forwarder.observe.counters import EXACT, HISTOGRAMS, REFUSED_CLIENTS, observe_microseconds
+from forwarder.observe.counters import EXACT, HISTOGRAMS, PER_DOOR, REFUSED_CLIENTS, observe_microseconds
 from forwarder.serving.allow import AllowedClients
 from forwarder.serving.answering import Answering
 from forwarder.serving.datagrams import ADDRESS, BATCH, Datagrams
@@ -26,8 +26,8 @@ class UdpDoor:
     """One bound socket."""
 
     __slots__ = (
-        "_address", "_allowed", "_answering", "_clock", "_counts", "_exact", "_incoming", "_noting", "_outgoing", "_replies",
-        "_sampler", "_turn", "is_stream", "row",
+        "_address", "_allowed", "_answering", "_answers", "_clock", "_counts", "_exact", "_incoming", "_noting", "_outgoing",
+        "_replies", "_sampler", "_turn", "is_stream", "row",
     )  # fmt: skip
 
     def __init__(
@@ -39,6 +39,7 @@ class UdpDoor:
         self._allowed = None if allowed.everybody else allowed
         self._turn = turn
         self._clock, self._counts = answering.clock, answering.counts
+        self._answers = answering.counts[row : row + PER_DOOR]
         self._exact = answering.memory.exact
         self._noting = noting = answering.noting
         self._sampler = None if noting is None else noting.hits
@@ -57,10 +58,10 @@ class UdpDoor:
         now = self._turn.begin()
         self._exact.begin(now)
         octets, stride, out_sizes = incoming.octets, incoming.stride, incoming.sizes
-        exact, counts, row, allowed = self._exact, self._counts, self.row, self._allowed
+        exact, answers, allowed = self._exact, self._answers, self._allowed
         recall, former = exact.recall, exact.former
         incoming.forget_interfaces(len(sizes))
-        hits = first = place = start = 0
+        misses = first = place = start = 0
         try:
             for size in sizes:
                 query = octets[start + 2 : start + size]
@@ -72,12 +73,12 @@ class UdpDoor:
                     end = start + 2 + len(response)
                     octets[start + 2 : end] = response
                     out_sizes[place] = end - start
-                    counts[row + slot] += 1
-                    hits += 1
+                    answers[slot] += 1
                 else:
                     if first < place:
                         incoming.send(first, place - first)
                     first = place + 1
+                    misses += 1
                     self._at_length(place, octets[start : start + size], now)
                 place += 1
                 start += stride
@@ -91,8 +92,8 @@ class UdpDoor:
             incoming.reset(len(sizes))
         if exact.ending:
             self._answering.ask_ahead(now)
-        if hits:
-            observe_microseconds(counts, HISTOGRAMS[EXACT], int((self._clock() - now) * 1e6), hits)
+        if misses < place:
+            observe_microseconds(self._counts, HISTOGRAMS[EXACT], int((self._clock() - now) * 1e6), place - misses)
         self._turn.end()
 
     def reply(self, peer: object, message: bytes) -> None:
