@@ -38,11 +38,10 @@ def observation(bench: Bench, peer: Peer) -> Sample:
     variants = {"observed": peer, "nameless": _variant(peer, _without_names), "unobserved": _variant(peer, _unobserved)}
     costs = {name: Cost() for name in variants}
     with contextlib.ExitStack() as running:
-        servers = {
-            name: running.enter_context(peers.serving(variant, bench.place())) for name, variant in variants.items()
-        }
+        servers = {name: running.enter_context(peers.serving(variant, bench.place())) for name, variant in variants.items()}
         for server in servers.values():
-            queries = warm_with_hits(bench, server)
+            warm_with_hits(bench, server)
+        queries = bench.hit_queries()
         for number in range(max(1, round(bench.seconds / TURN_SECONDS))):
             order = list(servers)
             for name in order[number % 3 :] + order[: number % 3]:
@@ -81,7 +80,7 @@ def _unobserved(command: list[str], place: Place) -> list[str]:
 
 def _counted(server: Server) -> float:
     """Answers that the daemon's metrics know of."""
-    with urllib.request.urlopen(f"http://127.0.0.1:{server.http}/metrics", timeout=10) as page:  # noqa: S310 - http, ours
+    with urllib.request.urlopen(f"http://127.0.0.1:{server.http}/metrics", timeout=10) as page:
         lines = page.read().decode().splitlines()
     return sum(float(line.rpartition(" ")[2]) for line in lines if line.startswith(COUNTED))
 

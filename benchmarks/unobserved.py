@@ -82,14 +82,14 @@ class Unobserving(ast.NodeTransformer):
             node.body = [ast.Pass()]  # type: ignore[attr-defined]  # it has one
         return node
 
-    def visit_AugAssign(self, node: ast.AugAssign) -> ast.AST | None:  # noqa: N802 - ast calls it so
-        """`counts[...] += 1`"""
+    def visit_AugAssign(self, node: ast.AugAssign) -> ast.AST | None:
+        """`counts[...] += 1`."""
         target = node.target
         is_counter = isinstance(target, ast.Subscript) and ast.unparse(target.value).endswith(COUNTERS)
         return self._out(node) if is_counter or ast.unparse(target) == "misses" else node
 
-    def visit_Expr(self, node: ast.Expr) -> ast.AST | None:  # noqa: N802
-        """`observe_microseconds(...)`"""
+    def visit_Expr(self, node: ast.Expr) -> ast.AST | None:
+        """`observe_microseconds(...)`."""
         if not isinstance(node.value, ast.Call):
             return node
         called = ast.unparse(node.value.func)
@@ -97,7 +97,7 @@ class Unobserving(ast.NodeTransformer):
         is_ours = name in CALLS or any(f"{owner}.".endswith(ending) for ending in CALLS if ending.endswith("."))
         return self._out(node) if is_ours else node
 
-    def visit_If(self, node: ast.If) -> ast.AST | None:  # noqa: N802
+    def visit_If(self, node: ast.If) -> ast.AST | None:
         """`if noting is not None: ...`, and what is left without a body."""
         tested = {_name(part) for part in ast.walk(node.test) if isinstance(part, ast.Name | ast.Attribute)}
         if not node.orelse and tested & TESTED:

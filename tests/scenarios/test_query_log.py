@@ -95,7 +95,7 @@ def test_each_query_has_its_line_from_either_transport_and_any_source(tmp_path: 
         first, second, third = log.has("A.test.", 3)
         assert [line["source"] for line in (first, second, third)] == ["upstream", "answers", "exact"]
         assert (first["client"], first["transport"], first["rcode"]) == ("127.0.0.1", "udp", "NOERROR")
-        assert (first["upstream"], first["attempts"], second["upstream"], second["attempts"]) == (stage.upstream.address, 1, "", 0)
+        assert [(line["upstream"], line["attempts"]) for line in (first, second)] == [(stage.upstream.address, 1), ("", 0)]
         assert first["question"] == {"name": "A.test.", "type": "A", "class": "IN"}
         assert 0 < third["microseconds"] <= first["microseconds"] < 1e6 * (time.time() - before)
         assert third["time"].endswith("Z")
