@@ -2,18 +2,19 @@
 
 A person types `forwarder run` (`cli`). The supervisor (`supervisor`) is given the configuration (`config`, `config_file`),
 becomes the user it is to be (`privileges`, `capabilities`), and comes to hold what it needs (`holdings`): sockets that it
-binds (`sockets`), that systemd kept for it (`systemd`, `adoption`), or that an instance before it hands over (`handover`). With
-them it starts workers (`workers`), all that serve by one configuration as a generation (`generation`), and tells each over a
-socket pair what to do (`link`). It reads what workers must not: hosts and resolv.conf files, certificates (`watching`,
+binds (`sockets`), that systemd kept for it (`systemd`, `adoption`), or that an instance before it hands over (`handover`).
+With them it starts workers (`workers`), all that serve by one configuration as a generation (`generation`), and tells each
+over a socket pair what to do (`link`). It reads what workers must not: hosts and resolv.conf files, certificates (`watching`,
 `hosts`, `node.resolv_conf`, `trust`), and follows their changes (`following`). When the configuration changes, another
-generation takes the place of the first (`succession`), and is given its answers (`snapshot_file`, `snapshotting`). What workers
-count in shared memory it adds up and shows (`observe`); what they note of single queries it hears (`hearing`). A command that is typed while it runs, `forwarder flush`, reaches it
-over the control socket (`control`, `flushes`, `serving.flushing`). When it is killed, workers serve on and hand over
-themselves (`orphan`). Addresses of the cluster's that the daemon intercepts it holds as long as it answers itself
-(`intercepting`). Which worker a name belongs to, the kernel decides by a program (`steering`).
+generation takes the place of the first (`succession`), and is given its answers (`snapshot_file`, `snapshotting`). What
+workers count in shared memory it adds up and shows (`observe`); what they note of single queries it hears (`hearing`). A
+command that is typed while it runs, `forwarder flush`, reaches it over the control socket (`control`, `flushes`,
+`serving.flushing`). When it is killed, workers serve on and hand over themselves (`orphan`). Addresses of the cluster's that
+the daemon intercepts it holds as long as it answers itself (`intercepting`). Which worker a name belongs to, the kernel
+decides by a program (`steering`).
 
-In the worker (`worker`; `terms` tells its rooms what the configuration says), which has given up all privileges and shut itself off from files (`fence`), a datagram comes in by a
-door:
+In the worker (`worker`; `terms` tells its rooms what the configuration says), which has given up all privileges and shut
+itself off from files (`fence`), a datagram comes in by a door:
 
     serving.udp          takes what waits in one call (`serving.datagrams`), drops clients outside `listen.allow`
                          (`serving.allow`), and asks for each query
