@@ -3,7 +3,7 @@
 Three kinds are sampled apart, so that none is lost among the others: hits of the exact cache, of which nothing is parsed (a
 door says how many there were, once a turn); failures, and what took long where that is to be logged; and all else. Never waits:
 what the supervisor does not take at once is dropped, and counted. Always holds: of a kind at most so many queries a second are
-noted, and about twice as many in the second in which a flood begins; a note says how many queries it stands for; nothing says
+noted, and a few times as many in the second in which a flood begins; a note says how many queries it stands for; nothing says
 who asked but what is for the query log.
 """
 
@@ -21,9 +21,9 @@ from forwarder.upstream.zones import Told
 from forwarder.wire.framing import HEADER_SIZE
 from forwarder.wire.message import Query
 
-NAMES_A_SECOND = 200
+NAMES_A_SECOND = 100
 """Notes of a kind where names are all that they are for: after five minutes a name asked as one in a thousand has been seen
-sixty times; their price is below a thousandth of a core."""
+thirty times; what the supervisor does with them takes a thousandth of a core."""
 LINES_A_SECOND = 1000
 """The same for the query log: a line takes the supervisor some 20 microseconds, so a worker's flood a fiftieth of a core."""
 BATCH = 32
