@@ -16,6 +16,8 @@ SLOW_MICROSECONDS = 100_000
 MOST_QUESTION = 255 + 4
 """Octets of the longest question: QNAME, QTYPE, QCLASS (RFC 1035 sections 3.1 and 4.1.2)."""
 NXDOMAIN = 3
+ANSWERED = frozenset((0, NXDOMAIN))
+"""RCODEs that answer a question: that a name does not exist is an answer."""
 LATEST = 253_402_300_799
 """The last second that has a date of four digits (RFC 3339)."""
 
@@ -52,8 +54,8 @@ _encoder = msgspec.msgpack.Encoder()
 
 
 def is_failing(source: int, rcode: int) -> bool:
-    """Whether a response says that the question could not be answered; that a name does not exist is an answer."""
-    return source == FAILURE or rcode not in {0, NXDOMAIN}
+    """Whether a response says that the question could not be answered."""
+    return source == FAILURE or rcode not in ANSWERED
 
 
 def written(notes: Sequence[Note]) -> bytes:

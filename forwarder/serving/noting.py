@@ -7,14 +7,15 @@ noted, and a few times as many in the second in which a flood begins; a note say
 who asked but what is for the query log.
 """
 
+import math
 import random
 import socket
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from forwarder.observe.counters import EXACT, QUERY_LOG_DROPS, QUERY_LOG_LEFT_OUT
-from forwarder.observe.notes import MOST_QUESTION, SLOW_MICROSECONDS, Note, is_failing, written
+from forwarder.observe.counters import EXACT, FAILURE, QUERY_LOG_DROPS, QUERY_LOG_LEFT_OUT
+from forwarder.observe.notes import ANSWERED, MOST_QUESTION, SLOW_MICROSECONDS, Note, written
 from forwarder.serving.coalescing import Door
 from forwarder.upstream.turn import Turn
 from forwarder.upstream.zones import Told
@@ -103,7 +104,7 @@ class Noting:
         self._counts = counts
         self._notes: list[Note] = []
         self._tells_notable, self._tells_all = wanted.errors, wanted.everything
-        self._slow = SLOW_MICROSECONDS / 1e6 if wanted.slow else float("inf")
+        self._slow = SLOW_MICROSECONDS / 1e6 if wanted.slow else math.inf
         most = LINES_A_SECOND if wanted.everything else NAMES_A_SECOND
         has_usual = wanted.names or wanted.everything
         self.hits = Sampler(most, dice) if has_usual else None
@@ -113,7 +114,8 @@ class Noting:
 
     def answered(self, query: Query, door: Door, source: int, rcode: int, elapsed: float, told: Told) -> None:
         """A query got its response, the seconds that took, and what the asking of upstreams came to."""
-        is_notable = elapsed >= self._slow or is_failing(source, rcode)
+        # `is_failing` without the call: every miss comes by here.
+        is_notable = source == FAILURE or rcode not in ANSWERED or elapsed >= self._slow
         sampler = self._notable if is_notable else self._others
         if sampler is None:
             return
