@@ -2,6 +2,7 @@
 
 import json
 import os
+import resource
 import stat
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -139,6 +140,21 @@ def test_a_full_disk_is_said_once_and_counted() -> None:
         wait_for(lambda: written.log.lost == 6, "six lost lines")
     (said,) = written.said
     assert said == "query log: /dev/full cannot be written (No space left on device): lines are dropped until it can"
+
+
+def test_a_line_that_broke_off_is_ended_and_the_next_is_whole(tmp_path: Path) -> None:
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    with logging_to(tmp_path / "log") as written:
+        written.put(b"whole\n")
+        written.has("whole\n")
+        resource.setrlimit(resource.RLIMIT_FSIZE, (10, hard))
+        try:
+            written.put(b"broken off\n", b"lost\n")
+            wait_for(lambda: written.log.lost == 2, "two lost lines")
+        finally:
+            resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+        written.put(b"next\n")
+        written.has("whole\nbrok\nnext\n")
 
 
 def test_a_directory_that_comes_later_is_found(tmp_path: Path) -> None:

@@ -316,6 +316,17 @@ class TestTold:
         assert place.outcome() is ANSWER
         assert place.zone.told == ("0", 2)
 
+    def test_a_denial_that_waited_for_who_may_know_more_is_told_by_who_gave_it(self, scene: Scene) -> None:
+        place = Place(scene, [], [(0.01, said(NXDOMAIN))])
+        for leg in place.legs:
+            for _ in range(20):
+                leg.round_trip.took(0.001, scene.now)
+        outcome = place.outcome()
+        assert isinstance(outcome, Response)
+        assert outcome.kind is Kind.NXDOMAIN
+        assert place.asked[0] > 1, "and was asked again meanwhile"
+        assert place.zone.told == ("1", sum(place.asked))
+
     def test_of_equals_the_one_whose_turn_it_was(self, scene: Scene) -> None:
         place = Place(scene, [(0.01, ANSWER)] * 2, [(0.01, ANSWER)] * 2, is_equal=True)
         found = []
