@@ -2,19 +2,18 @@
 
 A person types `forwarder run` (`cli`). The supervisor (`supervisor`) is given the configuration (`config`, `config_file`),
 becomes the user it is to be (`privileges`, `capabilities`), and comes to hold what it needs (`holdings`): sockets that it
-binds (`sockets`), that systemd kept for it (`systemd`, `adoption`), or that an instance before it hands over (`handover`).
-With them it starts workers (`workers`), all that serve by one configuration as a generation (`generation`), and tells each
-over a socket pair what to do (`link`). It reads what workers must not: hosts and resolv.conf files, certificates (`watching`,
+binds (`sockets`), that systemd kept for it (`systemd`, `adoption`), or that an instance before it hands over (`handover`). With
+them it starts workers (`workers`), all that serve by one configuration as a generation (`generation`), and tells each over a
+socket pair what to do (`link`). It reads what workers must not: hosts and resolv.conf files, certificates (`watching`,
 `hosts`, `node.resolv_conf`, `trust`), and follows their changes (`following`). When the configuration changes, another
-generation takes the place of the first (`succession`), and is given its answers (`snapshot_file`, `snapshotting`). What
-workers count in shared memory it adds up and shows (`observe`); what they note of single queries it hears (`hearing`). A
-command that is typed while it runs, `forwarder flush`, reaches it over the control socket (`control`, `flushes`,
-`serving.flushing`). When it is killed, workers serve on and hand over themselves (`orphan`). Addresses of the cluster's that
-the daemon intercepts it holds as long as it answers itself (`intercepting`). Which worker a name belongs to, the kernel
-decides by a program (`steering`).
+generation takes the place of the first (`succession`), and is given its answers (`snapshot_file`, `snapshotting`). What workers
+count in shared memory it adds up and shows (`observe`). A command that is typed while it runs, `forwarder flush`, reaches it
+over the control socket (`control`, `flushes`, `serving.flushing`). When it is killed, workers serve on and hand over
+themselves (`orphan`). Addresses of the cluster's that the daemon intercepts it holds as long as it answers itself
+(`intercepting`). Which worker a name belongs to, the kernel decides by a program (`steering`).
 
-In the worker (`worker`; `terms` tells its rooms what the configuration says), which has given up all privileges and shut
-itself off from files (`fence`), a datagram comes in by a door:
+In the worker (`worker`), which has given up all privileges and shut itself off from files (`fence`), a datagram comes in by a
+door:
 
     serving.udp          takes what waits in one call (`serving.datagrams`), drops clients outside `listen.allow`
                          (`serving.allow`), and asks for each query
@@ -45,6 +44,9 @@ itself off from files (`fence`), a datagram comes in by a door:
                          sees who comes again after that
     serving.udp          sends it to them, when the turn ends (`upstream.turn`)
     serving.noting       notes some of all these queries, in passing, and writes them to the supervisor (`observe.notes`)
+
+What the configuration says to each of these rooms is in `terms`. Of the notes the supervisor (`hearing`) makes the names asked
+most (`observe.names`) and the query log (`observe.query_log`), whose lines a thread of it writes.
 
 The answers outlive a worker and the daemon in a file: `cache.snapshot` writes and reads them, `snapshotting` in the worker a
 slice at a time, `snapshot_file` in the supervisor moves them to the disk and back. Once a second the worker lets go of what is
