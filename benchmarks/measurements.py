@@ -115,7 +115,7 @@ def loaded(bench: Bench, server: Server, ask: Load, *, latencies: bool = False) 
     return outcome, sample
 
 
-def _warm_with_hits(bench: Bench, server: Server) -> Path:
+def warm_with_hits(bench: Bench, server: Server) -> Path:
     """Ask for all names twice: once to learn them, once for caches in front of caches."""
     queries = bench.hit_queries()
     load.dnsperf(replace(bench.load(server, queries, runs=2), seconds=10))
@@ -125,7 +125,7 @@ def _warm_with_hits(bench: Bench, server: Server) -> Path:
 def _from_memory(bench: Bench, peer: Peer, *, rate: int | None = None, latencies: bool = False) -> tuple[Outcome, Sample]:
     """A load of names that the server knows already."""
     with peers.serving(peer, bench.place()) as server:
-        queries = _warm_with_hits(bench, server)
+        queries = warm_with_hits(bench, server)
         before = bench.upstream.counts()
         outcome, sample = loaded(bench, server, bench.load(server, queries, rate=rate), latencies=latencies)
         asked = _asked(bench, before, ("num.udp", "num.tcp"))
@@ -158,7 +158,7 @@ def scraping(bench: Bench, peer: Peer) -> Sample:
     """The same latencies while the figures of the server are read and while they are not, a second each, in turns."""
     latencies: dict[bool, list[float]] = {False: [], True: []}
     with peers.serving(peer, bench.place()) as server:
-        ask = replace(bench.load(server, _warm_with_hits(bench, server), rate=LATENCY_RATE), seconds=1)
+        ask = replace(bench.load(server, warm_with_hits(bench, server), rate=LATENCY_RATE), seconds=1)
         for is_scraped in (False, True, True, False) * math.ceil(bench.seconds / 2):
             latencies[is_scraped] += _second_of(ask, server if is_scraped else None)
     ordered = {is_scraped: tuple(sorted(taken)) for is_scraped, taken in latencies.items()}
@@ -254,7 +254,7 @@ def _hits_of(bench: Bench, peer: Peer, count: int) -> tuple[Sample, float, int]:
     """As many answers from memory as so many workers can do, how evenly they did them, and upstream queries from the start."""
     before = bench.upstream.counts()
     with peers.serving(peer, replace(bench.place(), workers=count)) as server:
-        queries = _warm_with_hits(bench, server)
+        queries = warm_with_hits(bench, server)
         _, *pids = processes.family(server.process.pid)
         if len(pids) != count:
             raise BenchmarkError(f"{len(pids)} workers instead of {count}")

@@ -69,6 +69,9 @@ FIGURES = (
     Figure("2 workers, a core each: times the hits of one (asked for: at least 1.8)", "workers", "times", digits=2),
     Figure("2 workers: CPU us per answer", "workers", "cpu_us", digits=2),
     Figure("2 workers: the idler one's answers, % of an even share", "workers", "even", scale=100),
+    Figure("observation: CPU us per hit", "observation", "cpu_us", digits=2),
+    Figure("observation: % of it that counters and notes take (asked for: at most 3)", "observation", "cost", 100, digits=1),
+    Figure("observation: % of it that the names asked most take", "observation", "names_cost", 100, digits=1),
     Figure("2 workers: upstream queries for the same names, times those of one", "workers", "asked", digits=3),
     Figure(
         "scraped 10 times a second: p50 of hits at 20,000/s, times that without (asked for: at most 1.05)",

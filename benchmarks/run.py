@@ -14,10 +14,12 @@ from pathlib import Path
 
 from benchmarks import machine, processes, report, upstream
 from benchmarks.measurements import MEASUREMENTS, Bench, Measurement
+from benchmarks.observation import OBSERVATION
 from benchmarks.peers import PEERS
 from benchmarks.processes import BenchmarkError
 from benchmarks.results import Results
 
+ALL = (*MEASUREMENTS, OBSERVATION)
 DEFAULT_OUTPUT = Path(__file__).with_name("RESULTS.md")
 MAX_ROUNDS = 50
 """A round takes about two minutes: an hour and a half is enough for any median."""
@@ -63,7 +65,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def options_from(arguments: Sequence[str] | None) -> Options:
     """Read the command line; wrong ones end with status 2 and a usage line."""
-    names = tuple(measurement.name for measurement in MEASUREMENTS)
+    names = tuple(measurement.name for measurement in ALL)
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__.partition("\n")[0])
     parser.add_argument("--rounds", type=int, default=9, help="rounds; each measures every peer once (default: 9)")
     parser.add_argument("--seconds", type=float, default=5.0, help="length of each load (default: 5)")
@@ -81,7 +83,7 @@ def options_from(arguments: Sequence[str] | None) -> Options:
     for option, asked, known in (("--only", only, names), ("--peers", peers, tuple(PEERS))):
         if unknown := [name for name in asked if name not in known]:
             parser.error(f"{option}: {', '.join(unknown)} is none of {', '.join(known)}")
-    measurements = tuple(measurement for measurement in MEASUREMENTS if measurement.name in only)
+    measurements = tuple(measurement for measurement in ALL if measurement.name in only)
     return Options(given.rounds, given.seconds, measurements, tuple(peers), given.python, given.label, given.output)
 
 

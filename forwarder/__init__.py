@@ -45,6 +45,10 @@ door:
     serving.responding   fits it to each who asked, says why where it is stale or a failure, and counts it; `serving.habits`
                          sees who comes again after that
     serving.udp          sends it to them, when the turn ends (`upstream.turn`)
+    serving.noting       notes some of all these queries, in passing, and writes them to the supervisor (`observe.notes`)
+
+What the configuration says to each of these rooms is in `terms`. Of the notes the supervisor (`hearing`) makes the names asked
+most (`observe.names`) and the query log (`observe.query_log`), whose lines a thread of it writes.
 
 The answers outlive a worker and the daemon in a file: `cache.snapshot` writes and reads them, `snapshotting` in the worker a
 slice at a time, `snapshot_file` in the supervisor moves them to the disk and back. Once a second the worker lets go of what is

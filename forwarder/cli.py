@@ -148,13 +148,11 @@ def _stay() -> NoReturn:
 
 
 def _read(arguments: Arguments) -> Config:
-    """The configuration as command line and file have it now; what is idle in it is said."""
+    """The configuration as command line and file have it now."""
     config = config_file.load(arguments.config) if arguments.config is not None else None
     if config is None or arguments.listen or arguments.upstream:
         upstreams = arguments.upstream or (() if config is not None else (RESOLV_CONF,))
         config = config_file.from_arguments(arguments.listen, upstreams, config)
-    for warning in config_file.warnings_for(config):
-        terminal.say(warning)
     return config
 
 
@@ -168,7 +166,7 @@ def _reload(arguments: Arguments) -> int:
 def _check(file: str) -> int:
     config = config_file.load(file)
     files = watching.read_files(config)
-    for warning in (*config_file.warnings_for(config), *warnings_for(config, files)):
+    for warning in warnings_for(config, files):
         terminal.say(warning)
     return shown(config_file.effective_text(config).rstrip("\n"))
 

@@ -37,6 +37,8 @@ class Around:
     """The same, for what is true of many workers."""
     estate: Callable[[Doors, int], link.Estate | None]
     """What one of so many workers behind these doors can hand over when the supervisor was killed."""
+    notes: int = -1
+    """Descriptor to which workers write what they note of single queries; -1 where nobody hears it."""
 
 
 class Generation:
@@ -151,6 +153,7 @@ class Generation:
             snapshot=-1 if worker is None else worker.memory,
             number=number,
             workers=self._count,
+            notes=self._around.notes,
             estate=self._around.estate(self.doors, self._count),
         )
 
@@ -159,6 +162,7 @@ class Generation:
         estate = self._around.estate(self.doors, self._count)
         return (
             *self.doors.descriptors,
+            *(() if self._around.notes < 0 else (self._around.notes,)),
             *(memory.descriptor for memory in self._authorities.values()),
             *self._former_memories,
             *self.snapshots.descriptors,

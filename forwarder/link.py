@@ -118,6 +118,8 @@ class Begin(msgspec.Struct, frozen=True, tag=True):
     """Which of the workers it is, from 0 on."""
     workers: int = 1
     """How many share the names (`forwarder.steering`)."""
+    notes: int = -1
+    """File descriptor to which it writes what it notes of single queries (`observe.notes`); -1: nobody wants to know."""
     estate: Estate | None = None
     """None: nobody could ask for it, and a worker without a supervisor leaves."""
 

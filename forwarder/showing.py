@@ -24,9 +24,19 @@ from forwarder.workers import Worker
 class Showing:
     """What there is to see."""
 
-    def __init__(self, totals: Totals, generations: Succession, is_ready: Callable[[], bool]) -> None:
-        """`is_ready`: whether queries were answered at least once, and the end is not near."""
+    def __init__(
+        self,
+        totals: Totals,
+        generations: Succession,
+        is_ready: Callable[[], bool],
+        names: Callable[[], Names | None] = lambda: None,
+    ) -> None:
+        """`is_ready`: whether queries were answered at least once, and the end is not near.
+
+        `names` gives those asked for in the last minutes; None where nobody looks at them.
+        """
         self.is_ready = is_ready
+        self.names = names
         self.history = History()
         self.latest: Moment | None = None
         """What was seen at the last look."""
@@ -72,10 +82,6 @@ class Showing:
             conntrack=conntrack(),
             server=config.listen.addresses[0] if config.observe.coredns_names else None,
         )
-
-    def names(self) -> Names | None:
-        """The names asked for in the last minutes; None where nobody looks at them."""
-        return None
 
     def overview(self) -> Overview:
         """All of it, as it is now."""

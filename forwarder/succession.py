@@ -15,6 +15,7 @@ from forwarder import snapshot_file, sockets, watching
 from forwarder.adoption import Offered
 from forwarder.errors import ControlError
 from forwarder.generation import Around, Former, Generation, count_for
+from forwarder.observe import query_log
 
 SETTLE_SECONDS = 10.0
 """What a new generation gets to serve: ten times what it takes on a busy node; the former serves meanwhile."""
@@ -160,6 +161,7 @@ def warnings_for(config: settings.Config, files: watching.Files) -> Iterator[str
     """What is missing outside the configuration, and no reason not to serve; each one sentence with the mend."""
     yield from files.asked.warnings
     yield from snapshot_file.warnings_for(config.cache.snapshot)
+    yield from query_log.warnings_for(config.observe.query_log_file)
 
 
 def _unchanged(before: settings.Config, now: settings.Config) -> Iterator[str]:

@@ -19,6 +19,7 @@ from forwarder.control import listening, protocol
 from forwarder.errors import ConfigError, ControlError, ListenError
 from forwarder.generation import Around, Former, Generation
 from forwarder.greeting import summary
+from forwarder.hearing import Hearing
 from forwarder.holdings import Holdings, acquired, become
 from forwarder.intercepting import INTERVAL, Intercepting
 from forwarder.levels import Err, Notice
@@ -93,14 +94,15 @@ class Supervisor:
         self._beside = Beside(say)
         self._forgetting: asyncio.Task[None] | None = None
         self._said: set[str] = set()
-        around = Around(start.program, self._totals, say, self._say_once, self._held.estate)
+        self._hearing = Hearing(lambda: self._generations.now.config.observe, self._totals, say)
+        around = Around(start.program, self._totals, say, self._say_once, self._held.estate, self._hearing.descriptor)
         legacy = self._held.legacy
         former = Former()
         if legacy is not None:
             former = Former([part.memory for part in legacy.memories], legacy.rows, may_have_flushed=True)
         first = Generation(start.config, start.files, self._held.doors, around, former)
         self._generations = Succession(start.source, around, first)
-        self._showing = Showing(self._totals, self._generations, lambda: self._has_served and not self._ending.is_set())
+        self._showing = Showing(self._totals, self._generations, self._is_ready, self._hearing.names)
 
     async def serve(self) -> int:
         """Run until a signal comes or no worker can be had; what `run` gives."""
@@ -112,6 +114,7 @@ class Supervisor:
             say(line)
         first = self._generations.now
         first.start()
+        self._hearing.begin()
         try:
             await self._give_answers(first)
             if self._held.legacy is None:
@@ -131,10 +134,14 @@ class Supervisor:
             await self._beside.ended()
         finally:
             self._generations.kill()
+            self._hearing.close()
         if not self._is_handed_over or self._is_told_to_end:
             return self._status
         signal.pthread_sigmask(signal.SIG_BLOCK, ENDS)
         return HANDED_OVER
+
+    def _is_ready(self) -> bool:
+        return self._has_served and not self._ending.is_set()
 
     # The beginning and the end.
 

@@ -16,32 +16,25 @@ import signal
 import socket
 import sys
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 
 import msgspec
 import uvloop
 
 from forwarder import collecting, fence, link, terminal
 from forwarder import config as settings
-from forwarder.cache.answers import AnswerCache
-from forwarder.cache.denial import Denial
-from forwarder.cache.exact import ExactCache
-from forwarder.cache.failures import Failures
-from forwarder.cache.lifetime import Limits
-from forwarder.cache.pairs import Pairs
-from forwarder.cache.pinned import PinnedNames
-from forwarder.cache.snapshot import Conditions
 from forwarder.control.place import adopted_place
 from forwarder.observe import counters
 from forwarder.orphan import Orphan
 from forwarder.serving.allow import AllowedClients
-from forwarder.serving.answering import Answering, Memory
+from forwarder.serving.answering import Answering
 from forwarder.serving.coalescing import Coalescing
 from forwarder.serving.flushing import Flushing, Scope
-from forwarder.serving.responding import Responding, Terms
+from forwarder.serving.responding import Responding
 from forwarder.serving.tcp import Admission, TcpDoor
 from forwarder.serving.udp import UdpDoor
 from forwarder.snapshotting import Share, Snapshots
+from forwarder.terms import conditions_for, memory_for, noting_for, terms_for
 from forwarder.upstream.network import Network, address_for
 from forwarder.upstream.probing import Probing
 from forwarder.upstream.readiness import Readiness
@@ -58,14 +51,6 @@ from forwarder.wire.names import ROOT, name_from_text
 
 clock = functools.partial(time.clock_gettime, time.CLOCK_BOOTTIME)
 """Seconds of a clock that also runs while the host sleeps: a resumed VM must not serve yesterday's answers as fresh."""
-EXACT_SHARE = 4
-"""The exact cache may take one part in so many of `cache.memory`: it holds what was asked within a second, twice over."""
-DENIAL_SHARE = 32
-"""The same for cuts and the names at which there may be one: of 32 MiB some 1,700, far more than a node's pods have search
-domains, namespaces and top-level domains in use."""
-FAILURES_SHARE = 32
-"""The same for failures, which are small and short-lived: of 32 MiB some 2,000 questions at one time, as many as may be in
-progress."""
 TIDY_EVERY = 1.0
 """Seconds until what is over is let go of again, and what is a state and not an event is written: cache sizes, questions in
 progress."""
@@ -100,12 +85,13 @@ class Worker:
         self._trust = {ca_file: context_for(_content(memory)) for ca_file, memory in begin.authorities.items()}
         zones = self._zones_for(begin.upstreams)
         terms = terms_for(self._config)
-        conditions = _conditions_for(self._config, terms.limits)
+        conditions = conditions_for(self._config, terms.limits)
         share = Share(begin.number, begin.workers)
         self.snapshots = Snapshots(
             begin.snapshot, self._memory.answers, conditions, share, clock, self._deny_in_search_path
         )  # fmt: skip
-        responding = Responding(terms, self._counts, turn)
+        self._noting = noting_for(self._config.observe, begin.notes, turn, self._counts)
+        responding = Responding(terms, self._counts, turn, self._noting)
         self._answering = Answering(self._memory, self._coalescing, zones, responding, self._probing, self._network.timers)
         self.pin(begin.pinned)
         self._udp = [socket.socket(fileno=descriptor) for descriptor in begin.udp]
@@ -181,6 +167,8 @@ class Worker:
         while (self._coalescing or not all(door.is_idle for door in self._tcp_doors)) and clock() < until:  # noqa: ASYNC110 - once in a life
             await asyncio.sleep(TICK)
         self._write_gauges()
+        if self._noting is not None:
+            self._noting.write()
 
     async def leave(self) -> None:
         """Drain, and end writing the answers where that was begun."""
@@ -268,6 +256,8 @@ class Worker:
         for server in self._servers.values():
             server.tidy(now)
         turn.end()
+        if self._noting is not None:
+            self._noting.tidy()
         self._floods.look(len(self._coalescing) + len(memory.failures))
         self._counts[counters.HEARTBEAT] += 1
         self._write_gauges()
@@ -285,40 +275,9 @@ class Worker:
         counts[counters.COALESCED] += self._coalescing.take_coalesced()
 
 
-def memory_for(cache: settings.CacheSettings) -> Memory:
-    """The caches, empty, within `cache.memory` all together."""
-    shares = [cache.memory // share for share in (EXACT_SHARE, DENIAL_SHARE, FAILURES_SHARE)]
-    exact, answers = ExactCache(shares[0]), AnswerCache(cache.memory - sum(shares))
-    return Memory(
-        exact, PinnedNames(), answers, Pairs(answers, exact.clear), Denial(shares[1], exact.clear),
-        Failures(shares[2], cache.failure_ttl, cache.max_failure_ttl),
-    )  # fmt: skip
-
-
-def terms_for(config: settings.Config) -> Terms:
-    """What the recipe needs to know of the configuration."""
-    cache, answering = config.cache, config.answering
-    limits = {
-        number: Limits(int(zone.max_ttl), int(zone.max_negative_ttl), zone.maximum_stale_timer)
-        for number, zone in enumerate(config.zones)
-    }
-    limits[-1] = Limits(0, 0)
-    return Terms(
-        answering.deadline, answering.client_response_timer, cache.failure_recheck_timer, int(cache.stale_answer_ttl),
-        cache.prefetch, config.listen.max_udp_size, limits,
-        nxdomain_on_failure=frozenset(number for number, zone in enumerate(config.zones) if zone.on_failure == "nxdomain"),
-        drops_aaaa=frozenset(number for number, zone in enumerate(config.zones) if zone.drop_aaaa),
-    )  # fmt: skip
-
-
 def _content(memory: int) -> bytes:
     """What a memory file of the supervisor's holds; read from its start, for the worker before us has read it too."""
     return os.pread(memory, os.fstat(memory).st_size, 0)
-
-
-def _conditions_for(config: settings.Config, limits: Mapping[int, Limits]) -> dict[bytes, Conditions]:
-    """What each zone says about answers that come back from a snapshot, by name; `limits` by its place."""
-    return {name_from_text(zone.zone): Conditions(limits[number], zone.trust_ad) for number, zone in enumerate(config.zones)}
 
 
 def _row(transport: str, endpoint: socket.socket) -> int:

@@ -6,7 +6,7 @@ import pytest
 from msgspec.structs import replace
 
 from forwarder.config import Config, Zone
-from forwarder.config_file import MAX_FILE_SIZE, effective_text, from_arguments, load, parsed, warnings_for
+from forwarder.config_file import MAX_FILE_SIZE, effective_text, from_arguments, load, parsed
 from forwarder.errors import ConfigError
 
 QUICKSTART = Path(__file__).parent.parent / "config" / "quickstart.yaml"
@@ -86,7 +86,6 @@ def test_quickstart() -> None:
     assert config.zones == (Zone(zone=".", upstreams=("/etc/resolv.conf",)),)
     assert config.hosts.records == {"hello.forwarder.test": ("192.0.2.1", "2001:db8::1", '"it works"')}
     assert config.observe.http == "127.0.0.1:9253"
-    assert warnings_for(config) == ()
 
 
 def test_smallest_is_all_defaults() -> None:
@@ -101,7 +100,6 @@ def test_complete_is_the_default_where_it_says_so() -> None:
     )  # fmt: skip
     assert config.listen.addresses == ("127.0.0.1:5300", "[fd00::10]:53", "169.254.20.10:53")
     assert config.zones[0].upstreams == ("10.96.0.10:53",)
-    assert warnings_for(config) == ()
 
 
 def test_limits_of_a_zone_come_from_the_cache() -> None:

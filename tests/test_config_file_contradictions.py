@@ -40,6 +40,7 @@ def test_nothing_contradicts_the_defaults() -> None:
         (config_with("127.0.0.1:9253"), "observe.http"),
         (config_with(answering=AnsweringSettings(client_response_timer=1.8)), "answering.client_response_timer"),
         (config_with(cache=CacheSettings(failure_ttl=31.0)), "cache.max_failure_ttl"),
+        (config_with(observe=ObserveSettings(query_log_file="/a/log")), "observe.query_log_file"),
     ],
 )
 def test_contradictions(config: Config, path: str) -> None:
@@ -66,6 +67,10 @@ def test_what_does_not_fit_the_transport(zone: Zone, path: str, mend: str) -> No
 def test_nothing_contradicts_names_and_certificates_over_tls() -> None:
     upstreams = ("192.0.2.1:853@dns.example", "192.0.2.1:853@other.example")
     assert list(contradictions(Config(zones=(Zone(zone=".", upstreams=upstreams, transport="tls", ca_file="/a"),)))) == []
+
+
+def test_a_file_for_a_query_log_that_is_on_contradicts_nothing() -> None:
+    assert list(contradictions(config_with(observe=ObserveSettings(query_log="errors", query_log_file="/a/log")))) == []
 
 
 def test_blank_text_contradicts_nothing() -> None:

@@ -43,11 +43,12 @@ class Room:
 LEAVES = "errors levels link observe.counters"
 FIGURES = "observe.overview observe.reading observe.history observe.advice"
 WRITTEN = "observe.exposition observe.sums observe.coredns_names"
+HTTP = "starlette uvicorn"
 OF_THE_MACHINE = "observe.conntrack observe.processes"
-PARENT = "beside intercepting systemd privileges holdings succession showing"
+PARENT = "beside hearing intercepting systemd privileges holdings succession showing"
 PARENT += " greeting flushes dumps handover control watching config terminal"
 BEFORE = "collecting fence orphan control"
-TYPED = "arguments usage terminal"
+HEARD = "observe.notes observe.names observe.query_log"
 GENERATIONS = "adoption sockets snapshot_file following workers generation"
 
 ROOMS: Mapping[str, Room] = {
@@ -55,14 +56,16 @@ ROOMS: Mapping[str, Room] = {
     **dict.fromkeys(("flapping", "systemd", "capabilities", "usage"), Room()),
     **dict.fromkeys(("terminal", "beside"), Room("levels")),
     "link": Room(packages="msgspec"),
+    "observe.notes": Room("observe.counters", "msgspec"),
     # The data plane.
     "wire": Room("errors", "msgspec"),
     "cache": Room("wire errors", "msgspec"),
     "upstream": Room("wire errors observe.counters"),
-    "serving": Room("cache upstream wire errors observe.counters", "msgspec"),
+    "serving": Room("cache upstream wire errors observe.counters observe.notes", "msgspec"),
     "snapshotting": Room("steering cache wire link errors"),
     "orphan": Room("handover control levels link errors terminal"),
-    "worker": Room(f"{BEFORE} terminal snapshotting serving cache upstream wire config {LEAVES}", "uvloop msgspec"),
+    "terms": Room("serving cache upstream wire config"),
+    "worker": Room(f"{BEFORE} terminal snapshotting terms serving cache upstream wire config {LEAVES}", "uvloop msgspec"),
     # What a person wrote, and the host.
     "config": Room("errors", "msgspec"),
     "control": Room("levels errors", "msgspec"),
@@ -91,10 +94,11 @@ ROOMS: Mapping[str, Room] = {
     **dict.fromkeys(("observe.streaming", "observe.addressing"), Room(packages="starlette")),
     "observe.status_page": Room("observe.addressing", "starlette"),
     "observe.api": Room("observe.addressing observe.streaming observe.overview", "msgspec starlette"),
-    "observe.pages": Room(
-        "observe.api observe.status_page observe.metrics observe.exposition observe.reading", "starlette uvicorn"
-    ),
+    "observe.pages": Room("observe.api observe.status_page observe.metrics observe.exposition observe.reading", HTTP),
     "observe.totals": Room("observe.counters"),
+    "observe.names": Room("observe.notes observe.overview wire errors"),
+    "observe.query_log": Room("observe.notes observe.counters wire errors", "dnslib msgspec"),
+    "hearing": Room(f"{HEARD} observe.overview observe.totals observe.counters config", "msgspec"),
     **dict.fromkeys(("adoption", "trust"), Room("config errors")),
     "sockets": Room("adoption steering config errors"),
     "intercepting": Room("flapping levels steering wire config"),
@@ -107,7 +111,7 @@ ROOMS: Mapping[str, Room] = {
     "flushes": Room("control snapshot_file link wire errors"),
     "dumps": Room("control snapshot_file link errors"),
     "holdings": Room(f"{GENERATIONS} systemd privileges handover control config terminal {LEAVES}"),
-    "succession": Room(f"{GENERATIONS} watching config errors"),
+    "succession": Room(f"{GENERATIONS} observe.query_log watching config errors"),
     "greeting": Room("watching config link"),
     "showing": Room(f"{FIGURES} {OF_THE_MACHINE} observe.metrics observe.totals succession workers", "msgspec"),
     "supervisor": Room(f"{PARENT} {GENERATIONS} observe.changes observe.totals observe.pages {LEAVES}", "uvicorn"),
@@ -123,9 +127,12 @@ PURE = ("wire", "cache", "upstream.pipelining", "steering", *FIGURES.split(), *W
 """What decides is handed bytes and `now`: these rooms cannot wait, listen, read the clock, throw dice or write logs."""
 IMPURE = frozenset(("asyncio", "logging", "random", "select", "selectors", "socket", "ssl", "threading", "time"))
 
-DATA_PLANE = ("worker", "collecting", "snapshotting", "serving", "cache", "upstream", "wire")
+DATA_PLANE = ("worker", "terms", "collecting", "snapshotting", "serving", "cache", "upstream", "wire")
 NEVER_IN_DATA_PLANE = frozenset(("dnslib", "prometheus_client", "pyroute2", "rich", "starlette", "uvicorn", "yaml"))
-ROOMS_NEVER_IN_DATA_PLANE = ("doctor", "importing", "inside", "lookup", "node", "observe.metrics", "observe.pages", "top")
+ROOMS_NEVER_IN_DATA_PLANE = (
+    "doctor", "importing", "inside", "lookup", "node", "observe.metrics", "observe.names", "observe.pages",
+    "observe.query_log", "top",
+)  # fmt: skip
 
 EMPTY_NAMES = frozenset(("base", "common", "helper", "helpers", "misc", "util", "utils"))
 EMPTY_CLASS_NAME = re.compile(r"Forwarder|Base([A-Z0-9].*)?|.*(Manager|Handler|Helper)")

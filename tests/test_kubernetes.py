@@ -189,9 +189,8 @@ class TestConfiguration:
             assert path.name == file
             assert all("subPath" not in mount for mount in container["volumeMounts"])
 
-    def test_it_loads_without_a_warning(self, folder: str) -> None:
+    def test_it_loads(self, folder: str) -> None:
         config = configuration(folder)
-        assert config_file.warnings_for(config) == ()
         assert [split_address(address) for address in config.listen.addresses] == [("169.254.20.10", 53)]
 
     def test_every_file_that_it_names_is_mounted_from_the_node_as_a_directory(self, folder: str) -> None:

@@ -33,7 +33,7 @@ def spans() -> list[tuple[int, int]]:
     single = (
         counters.CACHE_BYTES, counters.CACHE_EVICTIONS, counters.COALESCED, counters.PREFETCHES, counters.DEADLINE_MISSED,
         counters.REFUSED_CLIENTS, counters.MALFORMED_QUERIES, counters.IN_PROGRESS, counters.TCP_CONNECTIONS,
-        counters.SPLIT_PAIRS, counters.ALL_DOWN, counters.HEARTBEAT,
+        counters.SPLIT_PAIRS, counters.ALL_DOWN, counters.HEARTBEAT, counters.QUERY_LOG_DROPS, counters.QUERY_LOG_LEFT_OUT,
     )  # fmt: skip
     return found + [(slot, 1) for slot in single]
 

@@ -38,6 +38,7 @@ def test_every_family_of_the_contract_is_there_before_anything_happened(slots: m
             "forwarder_cpu_seconds",
         "forwarder_refused_clients", "forwarder_malformed_queries", "forwarder_in_progress", "forwarder_tcp_connections",
         "forwarder_workers_restarted", "forwarder_receive_drops", "forwarder_build_info",
+        "forwarder_query_log_drops", "forwarder_query_log_left_out",
     }  # fmt: skip
     assert all(family.documentation.endswith(".") or ";" in family.documentation for family in page.families.values())
 

@@ -151,3 +151,13 @@ def test_the_states_are_the_gauges_and_the_heartbeat() -> None:
     assert {*SUMMED, UP, counters.HEARTBEAT} < set(STATES)
     assert len(STATES) == len(set(STATES)) == 3 * counters.MAX_UPSTREAMS + len(counters.CACHE_KINDS) + 4
     assert not set(COUNTED) & set(STATES)
+
+
+def test_what_the_supervisor_counts_is_kept_until_somebody_else_keeps_it(totals: Totals) -> None:
+    totals.add(counters.QUERY_LOG_DROPS, 3)
+    totals.begin(counting(2))
+    totals.add(counters.QUERY_LOG_DROPS, 1)
+    assert totals.summed()[counters.QUERY_LOG_DROPS] == 6
+    totals.hand_over()
+    totals.add(counters.QUERY_LOG_DROPS, 9)
+    assert totals.summed()[counters.QUERY_LOG_DROPS] == 6

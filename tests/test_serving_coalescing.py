@@ -25,6 +25,10 @@ class Nowhere:
         """There is nothing to send in these tests."""
         raise AssertionError((peer, message))
 
+    def client(self, peer: object) -> bytes:
+        """Nor anybody to be named."""
+        raise AssertionError(peer)
+
 
 DOOR = Nowhere()
 

@@ -214,3 +214,19 @@ def test_routing_chooses_the_interface_of_a_response_and_not_the_one_it_came_by(
         loopback = socket.if_nametoindex("lo").to_bytes(4, "little")
         assert before.count(loopback + socket.inet_aton("127.0.0.5")) == 1
         assert after == before.replace(loopback + socket.inet_aton("127.0.0.5"), bytes(4) + socket.inet_aton("127.0.0.5"))
+
+
+def test_what_was_written_over_a_datagram_is_told_and_nothing_of_others() -> None:
+    with bound("127.0.0.1") as (endpoint, datagrams):
+        senders = [client(endpoint) for _ in range(3)]
+        for sender in senders:
+            sender.send(b"query")
+        assert datagrams.receive() == [5, 5, 5]
+        datagrams.octets[datagrams.stride : datagrams.stride + 8] = b"response"
+        datagrams.sizes[1] = 8
+        assert [datagrams.written_over(place, 4) for place in range(3)] == [b"", b"resp", b""]
+        assert datagrams.written_over(1, 99) == b"response"
+        datagrams.reset(3)
+        assert datagrams.written_over(1, 99) == b""
+        for sender in senders:
+            sender.close()

@@ -15,7 +15,8 @@ from hypothesis import strategies as st
 from forwarder.config import NETWORKS
 from forwarder.observe import counters
 from forwarder.serving.allow import AllowedClients
-from forwarder.serving.udp import UdpDoor
+from forwarder.serving.noting import Wanted
+from forwarder.serving.udp import MANY, TIMED_EVERY, UdpDoor
 from forwarder.sockets import bind_doors
 from tests.lab.behaviours import addresses, answer, nxdomain
 from tests.lab.clients import HANG, extended_errors, rdatas
@@ -30,14 +31,18 @@ EVERYBODY = NETWORKS["any"]
 class Bench:
     """A door, what is behind it, and clients in front."""
 
-    def __init__(self, endpoint: socket.socket, allow: Sequence[str], clients: ExitStack) -> None:
-        self.kitchen = Kitchen()
+    def __init__(self, endpoint: socket.socket, allow: Sequence[str], clients: ExitStack, wanted: Wanted | None) -> None:
+        self.kitchen = Kitchen(wanted=wanted)
         self.endpoint = endpoint
         self.family = "ipv6" if endpoint.family == socket.AF_INET6 else "ipv4"
-        row = counters.door_row("udp", self.family)
-        kitchen = self.kitchen
-        self.door = UdpDoor(endpoint, kitchen.answering, AllowedClients(allow), kitchen.turn, row, MAX_UDP_SIZE)
+        self._allow = allow
         self._clients = clients
+        self.renew()
+
+    def renew(self) -> None:
+        """Another door on the same socket."""
+        row, kitchen = counters.door_row("udp", self.family), self.kitchen
+        self.door = UdpDoor(self.endpoint, kitchen.answering, AllowedClients(self._allow), kitchen.turn, row, MAX_UDP_SIZE)
 
     def client(self, *, host: str | None = None, source: str | None = None) -> socket.socket:
         """A socket connected to the door (by this address of it, from that address), which hears nobody else."""
@@ -79,14 +84,16 @@ def hears_nothing(one: socket.socket) -> bool:
 
 
 @contextmanager
-def bench(host: str = "127.0.0.1", *, allow: Sequence[str] = EVERYBODY) -> Iterator[Bench]:
+def bench(
+    host: str = "127.0.0.1", *, allow: Sequence[str] = EVERYBODY, wanted: Wanted | None = None
+) -> Iterator[Bench]:  # fmt: skip
     needs_address("::1" if ":" in host else host)
     port = free_port()
     with (
         closing(bind_doors([f"[{host}]:{port}" if ":" in host else f"{host}:{port}"], 1 << 20)) as doors,
         ExitStack() as clients,
     ):
-        yield Bench(doors.udp[0][0], allow, clients)
+        yield Bench(doors.udp[0][0], allow, clients, wanted)
 
 
 def in_exact(kitchen: Kitchen, *queries: bytes) -> None:
@@ -353,3 +360,26 @@ def test_a_hit_of_an_answer_about_to_end_has_the_next_one_asked_for() -> None:
         assert counted(at.kitchen.counts)["udp", "A", "exact", "NOERROR"] == 3
         assert at.kitchen.counts[counters.PREFETCHES] == len(at.kitchen.upstream.waiting) == 1
         assert at.kitchen.memory.exact.ending == []
+
+
+def test_of_batches_that_follow_each_other_every_hit_has_its_time_and_few_are_measured() -> None:
+    with bench() as at:
+        readings = iter(range(10_000))
+        at.kitchen.turn.clock = lambda: at.kitchen.now + next(readings) * 1e-3
+        at.kitchen.answering.clock = at.kitchen.turn.clock
+        at.renew()
+        octets = octets_of("a.test.")
+        in_exact(at.kitchen, octets)
+        client = at.client()
+        for batch in (1, *(MANY,) * (TIMED_EVERY + 1), 1):
+            for _ in range(batch):
+                client.send(octets)
+            at.call()
+        buckets, _ = observed(at.kitchen.counts, "exact")
+        assert len(buckets) == 2 + MANY * (TIMED_EVERY + 1)
+        before = next(readings)
+        for _ in range(TIMED_EVERY):
+            for _ in range(MANY):
+                client.send(octets)
+            at.call()
+        assert next(readings) - before - 1 == TIMED_EVERY + 1, "each begins with a look at the clock, and one ends with one"

@@ -290,3 +290,52 @@ def test_nothing_is_left_for_the_collector(scene: Scene) -> None:
             leg.exchanges.clear()
 
     assert garbage_after(ask_in_vain, times=5) == 0
+
+
+class TestTold:
+    """Who answered, or was asked last, and how often anybody was asked."""
+
+    @pytest.mark.parametrize(
+        ("scripts", "told"),
+        [
+            (([(0.01, ANSWER)],), ("0", 1)),
+            (([(0.01, said(NXDOMAIN))],), ("0", 1)),
+            (([(0.01, said(SERVFAIL))], [(0.01, ANSWER)]), ("1", 2)),
+            (([(0.01, said(SERVFAIL))], [(0.01, said(SERVFAIL))]), ("1", 2)),
+            (([], [(0.01, ANSWER)]), ("1", 2)),
+        ],
+    )
+    def test_of_a_question(self, scene: Scene, scripts: tuple[list[Any], ...], told: tuple[str, int]) -> None:
+        place = Place(scene, *scripts)
+        assert place.zone.told == ("", 0)
+        place.outcome()
+        assert place.zone.told == told
+
+    def test_one_that_is_late_and_answers_is_told_though_another_was_asked_last(self, scene: Scene) -> None:
+        place = Place(scene, [(0.5, ANSWER)], [(1.0, OTHER)])
+        assert place.outcome() is ANSWER
+        assert place.zone.told == ("0", 2)
+
+    def test_a_denial_that_waited_for_who_may_know_more_is_told_by_who_gave_it(self, scene: Scene) -> None:
+        place = Place(scene, [], [(0.01, said(NXDOMAIN))])
+        for leg in place.legs:
+            for _ in range(20):
+                leg.round_trip.took(0.001, scene.now)
+        outcome = place.outcome()
+        assert isinstance(outcome, Response)
+        assert outcome.kind is Kind.NXDOMAIN
+        assert place.asked[0] > 1, "and was asked again meanwhile"
+        assert place.zone.told == ("1", sum(place.asked))
+
+    def test_of_equals_the_one_whose_turn_it_was(self, scene: Scene) -> None:
+        place = Place(scene, [(0.01, ANSWER)] * 2, [(0.01, ANSWER)] * 2, is_equal=True)
+        found = []
+        for _ in range(3):
+            place.outcome()
+            found.append(place.zone.told)
+        assert sorted(set(found)) == [("0", 1), ("1", 1)]
+
+    def test_where_nobody_is_configured_it_is_nobody(self, scene: Scene) -> None:
+        place = Place(scene)
+        place.outcome()
+        assert place.zone.told == ("", 0)

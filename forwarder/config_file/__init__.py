@@ -17,11 +17,10 @@ from msgspec.structs import fields, replace
 from forwarder.config import Config, Endpoint, Size, Word, Zone, stale_timer_for
 from forwarder.config_file.nodes import Node, composed, shown
 from forwarder.config_file.reading import NOTHING, SMALLEST, WRONG, Reading
-from forwarder.config_file.unavailable import warnings_for
 from forwarder.config_file.values import duration_text, size_text
 from forwarder.errors import ConfigError, Problem
 
-__all__ = ["effective_text", "from_arguments", "load", "parsed", "warnings_for"]
+__all__ = ["effective_text", "from_arguments", "load", "parsed"]
 
 MAX_FILE_SIZE = 1 << 20
 """Octets: what a ConfigMap holds at most."""

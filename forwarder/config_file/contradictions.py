@@ -24,6 +24,9 @@ def contradictions(config: Config) -> Iterator[tuple[str, str]]:
         yield "answering.client_response_timer", "must be shorter than answering.deadline, or no stale answer is ever in time"
     if config.cache.failure_ttl > config.cache.max_failure_ttl:
         yield "cache.max_failure_ttl", "must not be shorter than cache.failure_ttl, from which it doubles"
+    if config.observe.query_log_file is not None and config.observe.query_log == "off":
+        sentence = "nothing is written there while observe.query_log is off: leave it out, or set query_log to errors"
+        yield "observe.query_log_file", sentence
     if config.node.intercept:
         yield from _wrong_with_intercept(config)
 

@@ -17,7 +17,6 @@ from msgspec.structs import fields
 from forwarder.config import Config, Entries
 from forwarder.config_file.contradictions import contradictions
 from forwarder.config_file.nodes import MAX_SHOWN, Node, below, shown
-from forwarder.config_file.unavailable import refusals
 from forwarder.config_file.values import Shape, value_for
 from forwarder.errors import ConfigError, Problem
 
@@ -88,7 +87,7 @@ class Reading:
 
         `options`: what the settings below a path were written as, where that was on the command line.
         """
-        for path, sentence in (*contradictions(config), *refusals(config)):
+        for path, sentence in contradictions(config):
             setting = path.rpartition("[")[0] or path
             self.problem(options.get(setting, path), sentence)
         if self._problems:

@@ -86,7 +86,10 @@ TCP_CONNECTIONS = IN_PROGRESS + 1  # gauge
 SPLIT_PAIRS = TCP_CONNECTIONS + 1
 CLIENT_REPEATS = SPLIT_PAIRS + 1
 ALL_DOWN = CLIENT_REPEATS + len(AFTER)
-HEARTBEAT = ALL_DOWN + 1
+QUERY_LOG_DROPS = ALL_DOWN + 1
+"""Notes that were lost between a worker and the query log; the supervisor counts here too, in the map of what ended."""
+QUERY_LOG_LEFT_OUT = QUERY_LOG_DROPS + 1
+HEARTBEAT = QUERY_LOG_LEFT_OUT + 1
 """Counted up by the worker each second, from when it serves: one that stands still hangs."""
 SIZE = HEARTBEAT + 1
 

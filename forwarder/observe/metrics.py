@@ -211,6 +211,17 @@ class Collector:
             "forwarder_refused_clients", "Queries of clients that listen.allow leaves out.", counters.REFUSED_CLIENTS
         )
         yield self._counter("forwarder_malformed_queries", "Datagrams that were no DNS query.", counters.MALFORMED_QUERIES)
+        yield self._counter(
+            "forwarder_query_log_drops",
+            "Notes of queries, for the query log or the names asked most, that were lost: a disk, a reader of stdout or the"
+            " supervisor did not keep up.",
+            counters.QUERY_LOG_DROPS,
+        )
+        yield self._counter(
+            "forwarder_query_log_left_out",
+            "Queries that belong into the query log and have no line, because there were too many of them in a second.",
+            counters.QUERY_LOG_LEFT_OUT,
+        )
         yield self._gauge("forwarder_in_progress", "Questions that wait for an upstream now.", counters.IN_PROGRESS)
         yield self._gauge("forwarder_tcp_connections", "Open TCP connections of clients.", counters.TCP_CONNECTIONS)
 

@@ -20,6 +20,8 @@ COUNTED = {
     "in_progress": counters.IN_PROGRESS,
     "tcp_connections": counters.TCP_CONNECTIONS,
     "split_pairs": counters.SPLIT_PAIRS,
+    "query_log_drops": counters.QUERY_LOG_DROPS,
+    "query_log_left_out": counters.QUERY_LOG_LEFT_OUT,
     **{f"client_repeats_after_{after}": counters.CLIENT_REPEATS + place for place, after in enumerate(counters.AFTER)},
 }
 """Figures with a slot of their own."""

@@ -43,6 +43,11 @@ class Totals:
         if self._is_ours:
             add_to(self.past, slots)
 
+    def add(self, slot: int, number: int) -> None:
+        """Count what the supervisor itself saw."""
+        if self._is_ours:
+            self.past[slot] += number
+
     def hand_over(self) -> None:
         """Somebody else keeps what ends from now on."""
         self._is_ours = False

@@ -27,7 +27,7 @@ from forwarder.serving.responding import NO_ERROR, Outcome, Responding
 from forwarder.upstream.asking import Unanswered, told_as
 from forwarder.upstream.probing import Probing
 from forwarder.upstream.waiting import Timers, Waiting, step
-from forwarder.upstream.zones import NOBODY_CONFIGURED, Zone, Zones
+from forwarder.upstream.zones import NOBODY_ASKED, NOBODY_CONFIGURED, Zone, Zones
 from forwarder.wire.edns import ExtendedError
 from forwarder.wire.message import CLASS_IN, RD, Qtype, Query, Rcode, is_truncated, key_for, parse_query, query_for_key
 from forwarder.wire.records import Kind, Response, as_nodata
@@ -65,7 +65,7 @@ class Answering:
     __slots__ = (
         "_admit", "_answers", "_coalescing", "_denial", "_drops_aaaa", "_each", "_failures", "_habits", "_in_progress",
         "_limits", "_longest", "_probing", "_reply", "_responding", "_terms", "_timers", "_turn", "_watched", "clock", "counts",
-        "memory", "zones",
+        "memory", "noting", "zones",
     )  # fmt: skip
 
     def __init__(
@@ -100,6 +100,7 @@ class Answering:
         self._timers = timers
         self._turn = responding.turn
         self.counts = responding.counts
+        self.noting = responding.noting
         self.clock = self._turn.clock
         """For what takes long enough to be measured within a turn."""
 
@@ -165,9 +166,10 @@ class Answering:
         if zone.is_down:
             until = self._until_when_down(first, until)
         outcome: Outcome = INTERRUPTED
-        says_more = False
+        told, says_more = NOBODY_ASKED, False
         try:
             outcome = await zone.ask(query, until)
+            told = zone.told
             if isinstance(outcome, Response):
                 says_more = outcome.kind is NXDOMAIN or query.key in self._watched or self._denial.suffixes != ()
                 if outcome.kind is NXDOMAIN and query.qtype == AAAA and await self._exists_for_a(query, until):
@@ -182,9 +184,9 @@ class Answering:
         finally:
             self._coalescing.end(first)
             if first.is_waiting:
-                self._reply(first, outcome, turn.now)
+                self._reply(first, outcome, turn.now, told)
             for asker in first.joined or ():
-                self._reply(asker, outcome, turn.now)
+                self._reply(asker, outcome, turn.now, told)
             if first.other_half is not None:
                 first.other_half.resume(outcome)
         if says_more and isinstance(outcome, Response):

@@ -27,6 +27,9 @@ class Door(Protocol):
     def reply(self, peer: object, message: bytes) -> None:
         """Send a response to whom the door knows by this name."""
 
+    def client(self, peer: object) -> bytes:
+        """The address of whom the door knows by this name: 4 or 16 octets, none where there is nobody."""
+
 
 class Nobody:
     """The door of a question that is asked for no client: what memory knows is made new before it ends, or after."""
@@ -39,6 +42,10 @@ class Nobody:
 
     def reply(self, peer: object, message: bytes) -> None:
         """Nobody waits."""
+
+    def client(self, peer: object) -> bytes:  # noqa: ARG002 - as every door has it
+        """Nobody asked."""
+        return b""
 
 
 NOBODY = Nobody()

@@ -49,6 +49,7 @@ class Datagrams:
         "_headers",
         "_iovecs",
         "_lengths",
+        "_size",
         "address_size",
         "addresses",
         "controls",
@@ -61,6 +62,7 @@ class Datagrams:
     def __init__(self, endpoint: socket.socket, size: int, *, with_control: bool) -> None:
         """`size`: octets of the largest datagram, either way."""
         self._descriptor = endpoint.fileno()
+        self._size = size
         self.family = endpoint.family
         self.address_size = ADDRESS_SIZES[socket.AddressFamily(endpoint.family)]
         self.stride = (size // 64 + 2) * 64
@@ -117,6 +119,15 @@ class Datagrams:
             return address, b""
         start = place * CONTROL
         return address, self.controls[start : start + self._control_sizes[place]]
+
+    def written_over(self, place: int, most: int) -> bytes:
+        """What was written over a datagram received to be sent, its first `most` octets; none where nothing was.
+
+        None as well where it is as large as a datagram may be: the size of a place is that until something is written.
+        """
+        size = self.sizes[place]
+        start = place * self.stride
+        return b"" if size == self._size else self.octets[start : start + min(size, most)]
 
     def put(self, replies: list[tuple[tuple[bytes, bytes], bytes]]) -> None:
         """Lay datagrams out for `send`, from place 0 on: for each whom it goes to, as `peer` had it, and its octets."""

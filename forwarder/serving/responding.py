@@ -30,10 +30,12 @@ from forwarder.observe.counters import (
 )
 from forwarder.serving.coalescing import Asker, Door
 from forwarder.serving.habits import Habits
+from forwarder.serving.noting import Noting
 from forwarder.serving.patience import Known
 from forwarder.serving.policy import Ruling
 from forwarder.upstream.asking import Unanswered
 from forwarder.upstream.turn import Turn
+from forwarder.upstream.zones import NOBODY_ASKED, Told
 from forwarder.wire.edns import ExtendedError
 from forwarder.wire.fitting import fitted, response_opt
 from forwarder.wire.message import Query, bare_response, own_response
@@ -76,18 +78,22 @@ class Terms:
 class Responding:
     """The way out."""
 
-    __slots__ = ("_took", "counts", "habits", "terms", "turn")
+    __slots__ = ("_took", "counts", "habits", "noting", "terms", "turn")
 
-    def __init__(self, terms: Terms, counts: memoryview, turn: Turn) -> None:
+    def __init__(self, terms: Terms, counts: memoryview, turn: Turn, noting: Noting | None = None) -> None:
+        """`noting` is None where nobody wants to know of single queries."""
+        self.noting = noting
         self.terms = terms
         self.counts = counts
         self.turn = turn
         self.habits = Habits(counts)
         self._took = Durations(counts, HISTOGRAMS[UPSTREAM], turn.at_end).add
 
-    def reply(self, asker: Asker, outcome: Outcome, now: float) -> None:
-        """Send what came of it, unless the client has stopped waiting."""
-        query, door = asker.query, asker.door
+    def reply(self, asker: Asker, outcome: Outcome, now: float, told: Told = NOBODY_ASKED) -> None:
+        """Send what came of it, unless the client has stopped waiting; `told`: what asking for it came to, if that was done."""
+        query, door, noting = asker.query, asker.door, self.noting
+        if noting is not None:
+            noting.peer = asker.peer
         elapsed = now - asker.received_at
         if elapsed > self.terms.deadline:
             self.counts[DEADLINE_MISSED] += 1
@@ -95,13 +101,15 @@ class Responding:
         elif isinstance(outcome, Response):
             self.counts[door.row + TYPE_ROWS.get(query.qtype, OTHER_TYPE_ROW) + FROM_UPSTREAM + outcome.rcode] += 1
             self._took(elapsed)
+            if noting is not None:
+                noting.answered(query, door, UPSTREAM, outcome.rcode, elapsed, told)
             door.reply(asker.peer, self.fitted(outcome, query, door))
         elif isinstance(outcome, Answer):
-            self.count(query, door, STALE, outcome.response.rcode, elapsed)
+            self.count(query, door, STALE, outcome.response.rcode, elapsed, told)
             door.reply(asker.peer, self._stale(outcome, query, door))
         else:
             self.habits.failed(asker)
-            self.count(query, door, FAILURE, outcome.rcode, elapsed)
+            self.count(query, door, FAILURE, outcome.rcode, elapsed, told)
             error = ExtendedError.CACHED_ERROR if isinstance(outcome, Failure) else outcome.error
             door.reply(asker.peer, own_response(query, outcome.rcode, self.terms.max_udp_size, error, outcome.text))
 
@@ -134,13 +142,17 @@ class Responding:
         self.counts[door.row + kind_for(0, POLICY, problem.rcode)] += 1
         return bare_response(message, problem.rcode)
 
-    def count(self, query: Query, door: Door, source: int, rcode: int, elapsed: float) -> None:
-        """Count one response and the seconds it took."""
+    def count(
+        self, query: Query, door: Door, source: int, rcode: int, elapsed: float, told: Told = NOBODY_ASKED
+    ) -> None:  # fmt: skip
+        """Count one response and the seconds it took, and note it."""
         counts = self.counts
         counts[door.row + TYPE_ROWS.get(query.qtype, OTHER_TYPE_ROW) + source * PER_SOURCE + rcode] += 1
         first, microseconds = HISTOGRAMS[source], int(elapsed * 1e6)
         counts[first + bisect_left(MICROSECOND_BUCKETS, microseconds)] += 1
         counts[first + SUM_IN_HISTOGRAM] += microseconds
+        if self.noting is not None:
+            self.noting.answered(query, door, source, rcode, elapsed, told)
 
     def _stale(self, answer: Answer, query: Query, door: Door) -> bytes:
         answer.visited = True

@@ -13,6 +13,7 @@ from forwarder.errors import WireError
 from forwarder.observe.counters import EXACT, HISTOGRAMS, REFUSED_CLIENTS, TCP_CONNECTIONS, observe_microseconds
 from forwarder.serving.allow import AllowedClients
 from forwarder.serving.answering import Answering
+from forwarder.serving.noting import NOTED_OCTETS
 from forwarder.upstream.turn import Turn
 from forwarder.wire.framing import Deframer, framed
 from forwarder.wire.message import Query
@@ -71,6 +72,11 @@ class TcpDoor:
         assert isinstance(peer, StreamClient)  # noqa: S101 - what we gave `ask` comes back
         peer.on_answer(message)
 
+    def client(self, peer: object) -> bytes:
+        """The address of a client."""
+        assert isinstance(peer, StreamClient)  # noqa: S101 - the same
+        return peer.address
+
     def forget(self, client: "StreamClient") -> None:
         """A client was closed."""
         self._admission.clients.discard(client)
@@ -94,8 +100,9 @@ class TcpDoor:
                 continue
             connection.setblocking(False)  # noqa: FBT003 - the method's name says what is false
             connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-            is_permitted = self._admission.permits(self._listener.family, str(address[0]))
-            self._admission.clients.add(StreamClient(self, connection, is_permitted=is_permitted))
+            who = socket.inet_pton(self._listener.family, str(address[0]).partition("%")[0])
+            client = StreamClient(self, connection, who, is_permitted=self._admission.permits(who))
+            self._admission.clients.add(client)
             self.answering.counts[TCP_CONNECTIONS] += 1
             if not self._is_looking:
                 self._is_looking = True
@@ -124,9 +131,9 @@ class Admission:
         self._idle_timeout = idle_timeout
         """Seconds."""
 
-    def permits(self, family: int, host: str) -> bool:
+    def permits(self, address: bytes) -> bool:
         """Whether a client is answered at all."""
-        return self._allowed.everybody or self._allowed.permits(socket.inet_pton(family, host.partition("%")[0]))
+        return self._allowed.everybody or self._allowed.permits(address)
 
     def has_room(self) -> bool:
         """Whether one more is welcome; when full, the connection that has been idle longest makes room, if any is idle."""
@@ -150,11 +157,12 @@ class StreamClient:
 
     __slots__ = (
         "_connection", "_deframer", "_flush_is_due", "_has_ended", "_is_open", "_is_permitted", "_is_reading", "_is_serving",
-        "_is_writing", "_output", "_unsent", "_waiting", "active_at", "door", "in_progress",
+        "_is_writing", "_output", "_unsent", "_waiting", "active_at", "address", "door", "in_progress",
     )  # fmt: skip
 
-    def __init__(self, door: TcpDoor, connection: socket.socket, *, is_permitted: bool) -> None:
+    def __init__(self, door: TcpDoor, connection: socket.socket, address: bytes, *, is_permitted: bool) -> None:
         self.door = door
+        self.address = address
         self._connection = connection
         self._is_permitted = is_permitted
         self._deframer = Deframer()
@@ -242,6 +250,8 @@ class StreamClient:
 
     def _serve(self, message: bytes, now: float) -> None:
         answering, door = self.door.answering, self.door
+        if answering.noting is not None:
+            answering.noting.peer = self
         if not self._is_permitted:
             answering.counts[REFUSED_CLIENTS] += 1
             self._write(answering.refuse(message, door, now) or b"")
@@ -253,7 +263,10 @@ class StreamClient:
         if known is not None:
             response, slot, _, _ = known
             answering.counts[door.row + slot] += 1
-            observe_microseconds(answering.counts, HISTOGRAMS[EXACT], int((answering.clock() - now) * 1e6))
+            microseconds = int((answering.clock() - now) * 1e6)
+            observe_microseconds(answering.counts, HISTOGRAMS[EXACT], microseconds)
+            if answering.noting is not None:
+                answering.noting.stream_hit(message[:2] + response[: NOTED_OCTETS - 2], door, microseconds)
             self._write(message[:2] + response)
             return
         outcome = answering.at_once(message, door, now)

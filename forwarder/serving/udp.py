@@ -6,17 +6,31 @@ with it. Always holds: a response goes to where its query came from, from the ad
 """
 
 import socket
+from bisect import bisect_left
 
-from forwarder.observe.counters import EXACT, HISTOGRAMS, REFUSED_CLIENTS, observe_microseconds
+from forwarder.observe.counters import (
+    EXACT,
+    HISTOGRAMS,
+    MICROSECOND_BUCKETS,
+    PER_DOOR,
+    REFUSED_CLIENTS,
+    SUM_IN_HISTOGRAM,
+)
 from forwarder.serving.allow import AllowedClients
 from forwarder.serving.answering import Answering
 from forwarder.serving.datagrams import ADDRESS, BATCH, Datagrams
+from forwarder.serving.noting import NOTED_OCTETS
 from forwarder.upstream.turn import Turn
 from forwarder.wire.message import Query
 
 ADDRESS_IN_SOCKADDR = {socket.AF_INET: slice(4, 8), socket.AF_INET6: slice(8, 24)}
 PORT_IN_SOCKADDR = slice(2, 4)
 NO_PORT = b"\0\0"
+HITS_TOOK = HISTOGRAMS[EXACT]
+MANY = 16
+"""Datagrams in one batch from which on there is no time to lose: of such batches one in TIMED_EVERY is timed, and those behind
+it are taken to have taken as long."""
+TIMED_EVERY = 8
 
 Peer = tuple[bytes, bytes]
 
@@ -25,8 +39,8 @@ class UdpDoor:
     """One bound socket."""
 
     __slots__ = (
-        "_address", "_allowed", "_answering", "_clock", "_counts", "_exact", "_incoming", "_outgoing", "_replies",
-        "_turn", "is_stream", "row",
+        "_address", "_allowed", "_answering", "_answers", "_bucket", "_clock", "_counts", "_exact", "_incoming", "_noting",
+        "_outgoing", "_replies", "_sampler", "_took", "_turn", "_untimed", "is_stream", "row",
     )  # fmt: skip
 
     def __init__(
@@ -38,12 +52,17 @@ class UdpDoor:
         self._allowed = None if allowed.everybody else allowed
         self._turn = turn
         self._clock, self._counts = answering.clock, answering.counts
+        self._answers = answering.counts[row : row + PER_DOOR]
         self._exact = answering.memory.exact
+        self._noting = noting = answering.noting
+        self._sampler = None if noting is None else noting.hits
         self._address = ADDRESS_IN_SOCKADDR[socket.AddressFamily(endpoint.family)]
         is_wildcard = endpoint.getsockname()[0] in {"0.0.0.0", "::"}  # noqa: S104 - asked, not bound
         self._incoming = Datagrams(endpoint, max_udp_size, with_control=is_wildcard)
         self._outgoing = Datagrams(endpoint, max_udp_size, with_control=is_wildcard)
         self._replies: list[tuple[Peer, bytes]] = []
+        self._bucket = HITS_TOOK
+        self._took = self._untimed = 0
 
     def on_readable(self) -> None:
         """Take a batch of queries: answer what memory answers, have the rest asked. The loop calls again if more wait."""
@@ -54,10 +73,10 @@ class UdpDoor:
         now = self._turn.begin()
         self._exact.begin(now)
         octets, stride, out_sizes = incoming.octets, incoming.stride, incoming.sizes
-        exact, counts, row, allowed = self._exact, self._counts, self.row, self._allowed
+        exact, answers, allowed = self._exact, self._answers, self._allowed
         recall, former = exact.recall, exact.former
         incoming.forget_interfaces(len(sizes))
-        hits = first = place = start = 0
+        misses = first = place = start = 0
         try:
             for size in sizes:
                 query = octets[start + 2 : start + size]
@@ -69,23 +88,33 @@ class UdpDoor:
                     end = start + 2 + len(response)
                     octets[start + 2 : end] = response
                     out_sizes[place] = end - start
-                    counts[row + slot] += 1
-                    hits += 1
+                    answers[slot] += 1
                 else:
                     if first < place:
                         incoming.send(first, place - first)
                     first = place + 1
+                    misses += 1
                     self._at_length(place, octets[start : start + size], now)
                 place += 1
                 start += stride
             if first < place:
                 incoming.send(first, place - first)
+            if (sampler := self._sampler) is not None:
+                sampler.left -= place
+                if sampler.left < 0:
+                    self._note(place, now)
         finally:
             incoming.reset(len(sizes))
         if exact.ending:
             self._answering.ask_ahead(now)
-        if hits:
-            observe_microseconds(counts, HISTOGRAMS[EXACT], int((self._clock() - now) * 1e6), hits)
+        if misses < place:
+            if place < MANY or not self._untimed:
+                self._took = int((self._clock() - now) * 1e6)
+                self._bucket = HITS_TOOK + bisect_left(MICROSECOND_BUCKETS, self._took)
+                self._untimed = TIMED_EVERY if place >= MANY else 1
+            self._untimed -= 1
+            self._counts[self._bucket] += place - misses
+            self._counts[HITS_TOOK + SUM_IN_HISTOGRAM] += self._took * (place - misses)
         self._turn.end()
 
     def reply(self, peer: object, message: bytes) -> None:
@@ -96,6 +125,25 @@ class UdpDoor:
             self._turn.at_end(self._flush)
         self._replies.append((peer, message))  # type: ignore[arg-type]  # what we gave `ask` comes back
 
+    def client(self, peer: object) -> bytes:
+        """The address of a client."""
+        return peer[0][self._address]  # type: ignore[index,no-any-return]  # what we gave `ask` comes back
+
+    def _note(self, count: int, now: float) -> None:
+        """Note those of so many datagrams that are sampled and were hits, before their places are used again."""
+        sampler, noting, incoming = self._sampler, self._noting, self._incoming
+        if sampler is None or noting is None:
+            return
+        microseconds = int((self._clock() - now) * 1e6)
+        place = sampler.left + count
+        while place < count:
+            stands_for = sampler.take()
+            response = incoming.written_over(place, NOTED_OCTETS)
+            if response:
+                noting.hit(response, self, incoming.peer(place), microseconds, stands_for)
+            place += 1 + sampler.gap()
+        sampler.left = place - count
+
     def _at_length(self, place: int, message: bytes, now: float) -> None:
         """A datagram that the exact cache does not know."""
         peer = self._incoming.peer(place)
@@ -104,6 +152,8 @@ class UdpDoor:
         if not self._permits(place):
             self._counts[REFUSED_CLIENTS] += 1
             return
+        if self._noting is not None:
+            self._noting.peer = peer
         outcome = self._answering.at_once(message, self, now)
         if isinstance(outcome, Query):
             self._answering.ask(outcome, self, peer, now)

@@ -66,7 +66,7 @@ async def asked(
         while True:
             now = turn.now
             if denial is not None and not attempts.is_outranked(*denial, now):
-                return denial[1]
+                break
             if now + SLACK >= until:
                 break
             move = attempts.next(now)
@@ -85,13 +85,17 @@ async def asked(
             attempt, outcome = event
             if attempts.take(attempt, outcome, turn.now) and isinstance(outcome, Response):
                 if not attempts.is_outranked(attempt, outcome, turn.now):
+                    attempts.by = attempt.send.server
                     return outcome
                 denial = denial or (attempt, outcome)
             else:
                 reason = reason_for(candidates[attempt.send.server].name, outcome, reason)
     finally:
         race.close()
-    return denial[1] if denial is not None else reason
+    if denial is None:
+        return reason
+    attempts.by = denial[0].send.server
+    return denial[1]
 
 
 _RCODE_NAMES = {rcode.value: rcode.name for rcode in Rcode}

@@ -69,7 +69,7 @@ class Attempts:
 
     __slots__ = (
         "_at_once", "_begun_at", "_candidates", "_full", "_hedges", "_made", "_not_before", "_refused", "_ruled_out", "_total",
-        "open", "until",
+        "by", "open", "until",
     )  # fmt: skip
 
     def __init__(self, candidates: Sequence[Server], now: float, until: float, *, hedges: bool = False) -> None:
@@ -77,6 +77,8 @@ class Attempts:
         self.until = until
         self.open: list[Attempt] = []
         """Those that may yet bring a response."""
+        self.by = -1
+        """Which candidate answered; before that, which was asked last."""
         self._candidates = candidates
         self._begun_at = now
         self._hedges = hedges
@@ -96,11 +98,16 @@ class Attempts:
         """Until when a later upstream's denial waits for an earlier one."""
         return self._begun_at + FIRST_WAIT
 
+    def told(self) -> tuple[str, int]:
+        """Who answered, or was asked last, and how often anybody was asked."""
+        return (self._candidates[self.by].name, self._total) if self._total else ("", 0)
+
     def begin(self, send: Send, now: float) -> Attempt:
         """The query leaves."""
         made = self._made[send.there]
         self._made[send.there] = made + 1
         self._total += 1
+        self.by = send.server
         server = self._candidates[send.server]
         if self._times_asked(send.server) == 1:
             server.budget.firsts += 1

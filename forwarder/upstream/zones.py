@@ -15,13 +15,18 @@ from forwarder.wire.names import ancestors
 from forwarder.wire.records import Response
 
 NOBODY_CONFIGURED = Unanswered(ExtendedError.NO_REACHABLE_AUTHORITY, "no upstream is configured for this name")
+Told = tuple[str, int]
+"""What the asking of a question came to: the upstream that answered, or was asked last, and how often any was asked."""
+NOBODY_ASKED: Told = ("", 0)
 PLAIN, OTHER_LEG = Send(0, 0, edns=True), Send(0, 1, edns=True)
 
 
 class Zone:
     """A zone's upstreams, in written order."""
 
-    __slots__ = ("_first", "_is_equal", "_network", "_next", "_servers", "_trust_ad", "_turn", "is_down", "number")
+    __slots__ = (
+        "_first", "_is_equal", "_network", "_next", "_plainly", "_servers", "_trust_ad", "_turn", "is_down", "number", "told",
+    )  # fmt: skip
 
     def __init__(
         self, number: int, servers: list[Server], network: Network, *, trust_ad: bool = False, is_equal: bool = False
@@ -32,6 +37,9 @@ class Zone:
         """Whether nobody of its upstreams is up."""
         self._servers = servers
         self._first = servers[0] if servers and not is_equal else None
+        self._plainly: Told = (servers[0].name, 1) if servers else NOBODY_ASKED
+        self.told = NOBODY_ASKED
+        """What the question came to whose asking ended just now: for whoever awaited `ask`, before it awaits anything else."""
         self._network = network
         self._turn = network.turn
         self._trust_ad = trust_ad
@@ -62,7 +70,7 @@ class Zone:
         first, turn = self._first, self._turn
         now = turn.now
         if first is None or not first.is_ready:
-            return self._told(await self._ask_at_length(query, now, until))
+            return await self._ask_at_length(query, now, until)
         leg = first.legs[0]
         round_trip = leg.round_trip
         first.budget.firsts += 1
@@ -77,6 +85,7 @@ class Zone:
                 first.dialect.knows_edns = True
             if not self._trust_ad:
                 response.is_authentic = False
+            self.told = self._plainly
             return response
         send = PLAIN
         if response is Failed.EXHAUSTED and len(first.legs) > 1:
@@ -96,9 +105,11 @@ class Zone:
         attempts = Attempts(self._servers, now, until)
         attempt = attempts.begin(send, now)
         attempt.is_late = is_late
-        return self._told(await asked(query, self._servers, attempts, self._network, Begun(attempt, exchange, response)))
+        begun = Begun(attempt, exchange, response)
+        return self._settled(await asked(query, self._servers, attempts, self._network, begun), attempts)
 
-    def _told(self, outcome: Response | Unanswered) -> Response | Unanswered:
+    def _settled(self, outcome: Response | Unanswered, attempts: Attempts) -> Response | Unanswered:
+        self.told = attempts.told()
         if not self._trust_ad and isinstance(outcome, Response):
             outcome.is_authentic = False
         return outcome
@@ -106,6 +117,7 @@ class Zone:
     async def _ask_at_length(self, query: Query, now: float, until: float) -> Response | Unanswered:
         servers = self._servers
         if not servers:
+            self.told = NOBODY_ASKED
             return NOBODY_CONFIGURED
         if self.is_down:
             servers[0].tally.asked_while_all_are_down()
@@ -113,7 +125,7 @@ class Zone:
             self._next = (self._next + 1) % len(servers)
             servers = servers[self._next :] + servers[: self._next]
         attempts = Attempts(servers, now, until, hedges=self._is_equal)
-        return await asked(query, servers, attempts, self._network)
+        return self._settled(await asked(query, servers, attempts, self._network), attempts)
 
 
 class Zones:

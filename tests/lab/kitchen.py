@@ -4,6 +4,8 @@ Always holds: nothing happens by itself. The clock stands until it is told, the 
 was counted is read back in words.
 """
 
+import contextlib
+import socket
 import time
 from collections.abc import Mapping
 
@@ -18,9 +20,10 @@ from forwarder.cache.failures import Failures
 from forwarder.cache.lifetime import Limits
 from forwarder.cache.pairs import Pairs
 from forwarder.cache.pinned import PinnedNames
-from forwarder.observe import counters
+from forwarder.observe import counters, notes
 from forwarder.serving.answering import Answering, Memory
 from forwarder.serving.coalescing import Coalescing
+from forwarder.serving.noting import Noting, Wanted
 from forwarder.serving.responding import Responding, Terms
 from forwarder.upstream.asking import Unanswered
 from forwarder.upstream.network import Network
@@ -51,6 +54,10 @@ ONE = answer("@ 60 IN A 192.0.2.1")
 PINNED_ADDRESS = "198.51.100.7"
 
 
+CLIENT = bytes((192, 0, 2, 7))
+"""Whoever asks at a fake door."""
+
+
 class FakeDoor:
     """Keeps what would be sent; an empty message says that nothing will be."""
 
@@ -62,6 +69,11 @@ class FakeDoor:
     def reply(self, peer: object, message: bytes) -> None:
         """Take what is sent."""
         self.replies.append((peer, message))
+
+    def client(self, peer: object) -> bytes:
+        """Everybody is at one address."""
+        del peer
+        return CLIENT
 
 
 class Asked(Waiting):
@@ -178,6 +190,7 @@ class Kitchen:
         is_clock_real: bool = False,
         prefetch: bool = True,
         special: Mapping[str, frozenset[int]] | None = None,
+        wanted: Wanted | None = None,
     ) -> None:
         """`special`: fields of Terms that name zones, of which there is one, number 0."""
         self.now = 1000.0
@@ -199,11 +212,27 @@ class Kitchen:
             DEADLINE, CLIENT_RESPONSE_TIMER, FAILURE_RECHECK_TIMER, STALE_ANSWER_TTL, prefetch, MAX_UDP_SIZE, {0: self.limits},
             **special or {},
         )  # fmt: skip
-        responding = Responding(terms, self.counts, self.turn)
+        self.ours, self._theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET | socket.SOCK_NONBLOCK)
+        self.noting = None if wanted is None else Noting(wanted, self._theirs, self.turn, self.counts)
+        responding = Responding(terms, self.counts, self.turn, self.noting)
         zones = Zones({ROOT: self.zone}, self.zone)
         self.answering = Answering(self.memory, self.coalescing, zones, responding, Probing(self.network), self.timers)
         self.udp = FakeDoor()
         self.tcp = FakeDoor(is_stream=True)
+
+    def __del__(self) -> None:
+        self.ours.close()
+        self._theirs.close()
+
+    def notes(self) -> list[notes.Note]:
+        """What was noted, where it is wanted, since the last call."""
+        assert self.noting is not None
+        self.noting.write()
+        found: list[notes.Note] = []
+        with contextlib.suppress(BlockingIOError):
+            while True:
+                found += notes.read(self.ours.recv(1 << 20))
+        return found
 
     def pass_time(self, seconds: float) -> None:
         """Let the clock go on, and the next turn begin, with what is due by then."""

@@ -15,6 +15,7 @@ import uvloop
 from forwarder.config import NETWORKS
 from forwarder.observe import counters
 from forwarder.serving.allow import AllowedClients
+from forwarder.serving.noting import Wanted
 from forwarder.serving.tcp import Admission, TcpDoor
 from forwarder.sockets import bind_doors
 from tests.lab.clients import HANG, framed
@@ -132,6 +133,7 @@ async def bench(
     max_connections: int = 100,
     max_in_progress: int = 1000,
     buffers: int | None = None,
+    wanted: Wanted | None = None,
 ) -> AsyncIterator[Bench]:
     """`buffers`: octets the kernel may hold each way for a connection."""
     port = free_port()
@@ -141,7 +143,7 @@ async def bench(
             _set_buffers(listener, buffers)  # accepted sockets inherit them
         admission = Admission(AllowedClients(allow), max_connections, IDLE_TIMEOUT)
         async with AsyncExitStack() as clients, asyncio.timeout(HANG):
-            at = Bench(listener, Kitchen(max_in_progress=max_in_progress), admission, clients)
+            at = Bench(listener, Kitchen(max_in_progress=max_in_progress, wanted=wanted), admission, clients)
             try:
                 yield at
             finally:

@@ -22,8 +22,6 @@ from tests.lab.scripted import ScriptedUpstream
 from tests.lab.stage import Stage, staged
 from tests.lab.standstills import Standstills
 
-pytestmark = pytest.mark.side_by_side
-
 OLD = answer("@ 300 IN A 192.0.2.1")
 NEW = answer("@ 300 IN A 192.0.2.2")
 WITHIN = 0.1
