@@ -23,10 +23,10 @@ ROOMS = ("forwarder.serving.", "forwarder.upstream.")
 COUNTERS = ("counts", "slots", "answers")
 """What a map of counters is called."""
 CALLS = (
-    "observe_microseconds", "noting.", "tally.", "habits.", "_habits.", "_took", "count", "_observe",
+    "observe_microseconds", "noting.", "tally.", "habits.", "_habits.", "_took", "count", "_count", "_observe", "tell_hit",
 )  # fmt: skip
 """Calls that only observe: by their name, or by how it ends or what is before its last dot."""
-TESTED = frozenset(("noting", "sampler", "misses"))
+TESTED = frozenset(("noting", "sampler", "hits"))
 """What is asked for only to observe: `if noting is not None`."""
 LEAST = 40
 """Statements that are taken out; fewer, and the names above are no longer those of the code."""
@@ -86,7 +86,7 @@ class Unobserving(ast.NodeTransformer):
         """`counts[...] += 1`."""
         target = node.target
         is_counter = isinstance(target, ast.Subscript) and ast.unparse(target.value).endswith(COUNTERS)
-        return self._out(node) if is_counter or ast.unparse(target) == "misses" else node
+        return self._out(node) if is_counter else node
 
     def visit_Expr(self, node: ast.Expr) -> ast.AST | None:
         """`observe_microseconds(...)`."""

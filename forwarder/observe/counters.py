@@ -34,6 +34,8 @@ PER_DOOR = len(TYPES) * PER_TYPE
 TYPE_ROWS = {number: index * PER_TYPE for index, number in enumerate(TYPE_NAMES)}
 """QTYPE -> its first slot within a door's rows; a type that is not here counts as the last one, `other`."""
 OTHER_TYPE_ROW = (len(TYPES) - 1) * PER_TYPE
+_KINDS = tuple(range(PER_DOOR))
+"""One object for each kind of answer: those of a batch are found equal at a glance."""
 
 SECONDS_BUCKETS = (
     10e-6, 25e-6, 50e-6, 100e-6, 250e-6, 500e-6, 1e-3, 2.5e-3, 5e-3, 10e-3, 25e-3, 50e-3, 100e-3,
@@ -105,7 +107,7 @@ def door_row(transport: str, family: str) -> int:
 
 def kind_for(qtype: int, source: int, rcode: int) -> int:
     """The slot within a door's rows for one answer: QTYPE, SOURCES index, RCODE (0-16)."""
-    return TYPE_ROWS.get(qtype, OTHER_TYPE_ROW) + source * PER_SOURCE + rcode
+    return _KINDS[TYPE_ROWS.get(qtype, OTHER_TYPE_ROW) + source * PER_SOURCE + rcode]
 
 
 def upstream_row(number: int) -> int:

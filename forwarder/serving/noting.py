@@ -70,7 +70,7 @@ class Sampler:
         self._room -= 1
         if self._room <= 0:
             self._stride *= 2
-            self._room = self._most // 2 or 1
+            self._room = self._most // 8 or 1
         return stands_for
 
     def gap(self) -> int:

@@ -28,7 +28,7 @@ PORT_IN_SOCKADDR = slice(2, 4)
 NO_PORT = b"\0\0"
 HITS_TOOK = HISTOGRAMS[EXACT]
 MANY = 16
-"""Datagrams in one batch from which on there is no time to lose: of such batches one in TIMED_EVERY is timed, and those behind
+"""Hits in one batch from which on there is no time to lose: of such batches one in TIMED_EVERY is timed, and those behind
 it are taken to have taken as long."""
 TIMED_EVERY = 8
 
@@ -73,10 +73,12 @@ class UdpDoor:
         now = self._turn.begin()
         self._exact.begin(now)
         octets, stride, out_sizes = incoming.octets, incoming.stride, incoming.sizes
-        exact, answers, allowed = self._exact, self._answers, self._allowed
+        exact, allowed = self._exact, self._allowed
         recall, former = exact.recall, exact.former
         incoming.forget_interfaces(len(sizes))
-        misses = first = place = start = 0
+        hits: list[int] = []
+        tell_hit = hits.append
+        first = place = start = 0
         try:
             for size in sizes:
                 query = octets[start + 2 : start + size]
@@ -88,12 +90,11 @@ class UdpDoor:
                     end = start + 2 + len(response)
                     octets[start + 2 : end] = response
                     out_sizes[place] = end - start
-                    answers[slot] += 1
+                    tell_hit(slot)
                 else:
                     if first < place:
                         incoming.send(first, place - first)
                     first = place + 1
-                    misses += 1
                     self._at_length(place, octets[start : start + size], now)
                 place += 1
                 start += stride
@@ -107,14 +108,8 @@ class UdpDoor:
             incoming.reset(len(sizes))
         if exact.ending:
             self._answering.ask_ahead(now)
-        if misses < place:
-            if place < MANY or not self._untimed:
-                self._took = int((self._clock() - now) * 1e6)
-                self._bucket = HITS_TOOK + bisect_left(MICROSECOND_BUCKETS, self._took)
-                self._untimed = TIMED_EVERY if place >= MANY else 1
-            self._untimed -= 1
-            self._counts[self._bucket] += place - misses
-            self._counts[HITS_TOOK + SUM_IN_HISTOGRAM] += self._took * (place - misses)
+        if hits:
+            self._count(hits, now)
         self._turn.end()
 
     def reply(self, peer: object, message: bytes) -> None:
@@ -128,6 +123,22 @@ class UdpDoor:
     def client(self, peer: object) -> bytes:
         """The address of a client."""
         return peer[0][self._address]  # type: ignore[index,no-any-return]  # what we gave `ask` comes back
+
+    def _count(self, hits: list[int], now: float) -> None:
+        """Count the hits of a batch, each by its slot, and how long they took."""
+        answers, count = self._answers, len(hits)
+        if hits.count(hits[0]) == count:
+            answers[hits[0]] += count
+        else:
+            for slot in set(hits):
+                answers[slot] += hits.count(slot)
+        if count < MANY or not self._untimed:
+            self._took = int((self._clock() - now) * 1e6)
+            self._bucket = HITS_TOOK + bisect_left(MICROSECOND_BUCKETS, self._took)
+            self._untimed = TIMED_EVERY if count >= MANY else 1
+        self._untimed -= 1
+        self._counts[self._bucket] += count
+        self._counts[HITS_TOOK + SUM_IN_HISTOGRAM] += self._took * count
 
     def _note(self, count: int, now: float) -> None:
         """Note those of so many datagrams that are sampled and were hits, before their places are used again."""
