@@ -2,7 +2,7 @@
 
 Only reads, never writes a slot. Always holds: a series that has been shown is shown from then on and never falls, gauges
 excepted; no gauge speaks of an upstream that is asked no more; no label has a value that clients choose, least of all a name
-they ask for; a scrape takes a millisecond of the supervisor and nothing of any worker.
+they ask for; a scrape takes some milliseconds of the supervisor, in pieces, and nothing of any worker.
 """
 
 import platform
