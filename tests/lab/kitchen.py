@@ -7,6 +7,7 @@ was counted is read back in words.
 import contextlib
 import socket
 import time
+import weakref
 from collections.abc import Mapping
 
 import dns.flags
@@ -212,17 +213,15 @@ class Kitchen:
             DEADLINE, CLIENT_RESPONSE_TIMER, FAILURE_RECHECK_TIMER, STALE_ANSWER_TTL, prefetch, MAX_UDP_SIZE, {0: self.limits},
             **special or {},
         )  # fmt: skip
-        self.ours, self._theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET | socket.SOCK_NONBLOCK)
-        self.noting = None if wanted is None else Noting(wanted, self._theirs, self.turn, self.counts)
+        self.ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET | socket.SOCK_NONBLOCK)
+        for end in (self.ours, theirs):
+            weakref.finalize(self, end.close)  # in a circle of garbage, `__del__` may come after the socket's own end
+        self.noting = None if wanted is None else Noting(wanted, theirs, self.turn, self.counts)
         responding = Responding(terms, self.counts, self.turn, self.noting)
         zones = Zones({ROOT: self.zone}, self.zone)
         self.answering = Answering(self.memory, self.coalescing, zones, responding, Probing(self.network), self.timers)
         self.udp = FakeDoor()
         self.tcp = FakeDoor(is_stream=True)
-
-    def __del__(self) -> None:
-        self.ours.close()
-        self._theirs.close()
 
     def notes(self) -> list[notes.Note]:
         """What was noted, where it is wanted, since the last call."""
