@@ -84,7 +84,8 @@ ROOMS: Mapping[str, Room] = {
     "top": Room("inside arguments meant control observe.overview errors terminal", "rich"),
     # The supervisor and its parts, the pages and the command line.
     "observe.overview": Room("observe.counters", "msgspec"),
-    **dict.fromkeys(("observe.reading", "observe.history", "observe.advice"), Room("observe.overview observe.counters")),
+    "observe.reading": Room("observe.overview observe.sums observe.counters"),
+    **dict.fromkeys(("observe.history", "observe.advice"), Room("observe.overview")),
     **dict.fromkeys(("observe.conntrack", "observe.processes"), Room()),
     "observe.exposition": Room(packages="prometheus_client"),
     "observe.sums": Room("observe.counters"),

@@ -58,8 +58,9 @@ class CorednsNames:
         built = Family("coredns_build_info", GAUGE, "Always 1; what is running.", ("version", "revision", "goversion"))
         built.add((self.version, "forwarder", f"python{platform.python_version()}"), 1)
         yield built
-        yield from self._requests(slots)
-        yield from self._cache(slots)
+        given = dict(sums.responses(slots))
+        yield from self._requests(slots, given)
+        yield from self._cache(slots, given)
         yield from self._upstreams(slots)
         plugins = Family(
             "coredns_plugin_enabled",
@@ -81,7 +82,8 @@ class CorednsNames:
             errors.add((kind,), 0)
         yield errors
 
-    def _requests(self, slots: Sequence[int]) -> Iterable[Family]:
+    def _requests(self, slots: Sequence[int], given: Mapping[tuple[str, str], int]) -> Iterable[Family]:
+        """`given`: RCODE and source -> responses."""
         requests = Family(
             "coredns_dns_requests",
             COUNTER,
@@ -101,7 +103,7 @@ class CorednsNames:
             ("server", "zone", "view", "rcode", "plugin"),
         )
         by_rcode: dict[tuple[str, str], int] = {}
-        for (rcode, source), total in sums.responses(slots):
+        for (rcode, source), total in given.items():
             by_rcode[rcode, PLUGINS[source]] = by_rcode.get((rcode, PLUGINS[source]), 0) + total
         for (rcode, plugin), total in by_rcode.items():
             if total or rcode in USUAL_RCODES:
@@ -115,10 +117,11 @@ class CorednsNames:
         seconds.add_histogram((self._server, ZONE, VIEW), *sums.histogram(slots, *counters.HISTOGRAMS))
         return requests, responses, seconds
 
-    def _cache(self, slots: Sequence[int]) -> Iterable[Family]:
+    def _cache(self, slots: Sequence[int], given: Mapping[tuple[str, str], int]) -> Iterable[Family]:
+        """`given`: RCODE and source -> responses."""
         hits = {SUCCESS: 0, DENIAL: 0}
         missed = stale = 0
-        for (rcode, source), total in sums.responses(slots):
+        for (rcode, source), total in given.items():
             if source in FROM_CACHE:
                 hits[SUCCESS if rcode == "NOERROR" and source != "denial" else DENIAL] += total
                 stale += total if source == "stale" else 0

@@ -3,14 +3,13 @@
 Pure, as `observe.overview` is. Always holds: each figure is the one that /metrics gives for the same slots.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
-from forwarder.observe import counters
+from forwarder.observe import counters, sums
 from forwarder.observe.overview import VERSION, Cache, Conntrack, Names, Overview, Times, Upstream, Worker
 
-MICROSECONDS = 1_000_000
 COUNTED = {
     "coalesced": counters.COALESCED,
     "prefetches": counters.PREFETCHES,
@@ -69,18 +68,18 @@ class Figures:
 
 def overview_of(slots: Sequence[int], figures: Figures) -> Overview:
     """The daemon at this moment; `slots` are those of all workers together."""
-    responses = responses_in(slots)
+    queries, responses = list(sums.queries(slots)), list(sums.responses(slots))
     return Overview(
         version=VERSION,
         at=figures.at,
         release=figures.release,
         started=figures.started,
         ready=figures.ready,
-        transports=transports_in(slots),
-        types=types_in(slots),
-        sources={source: sum(by_rcode.values()) for source, by_rcode in responses.items()},
-        rcodes=_rcodes_in(responses),
-        denied_from_memory=sum(responses[source].get("NXDOMAIN", 0) for source in FROM_MEMORY),
+        transports=_by(0, queries),
+        types=_seen(_by(2, queries)),
+        sources=_by(1, responses),
+        rcodes=_seen(_by(0, responses)),
+        denied_from_memory=sum(total for (rcode, source), total in responses if rcode == "NXDOMAIN" and source in FROM_MEMORY),
         times={source: _times_at(slots, first) for source, first in zip(counters.SOURCES, counters.HISTOGRAMS, strict=True)},
         cache=Cache(
             entries={kind: slots[counters.CACHE_ENTRIES_AT + place] for place, kind in enumerate(counters.CACHE_KINDS)},
@@ -101,45 +100,23 @@ def overview_of(slots: Sequence[int], figures: Figures) -> Overview:
     )
 
 
-def transports_in(slots: Sequence[int]) -> dict[str, int]:
-    """Queries by transport, over both families."""
-    found = dict.fromkeys(counters.TRANSPORTS, 0)
-    for transport, family in counters.DOORS:
-        row = counters.door_row(transport, family)
-        found[transport] += sum(slots[row : row + counters.PER_DOOR])
+def _by(place: int, totals: Iterable[tuple[tuple[str, ...], int]]) -> dict[str, int]:
+    """What was counted by several labels, by the one at this place alone."""
+    found: dict[str, int] = {}
+    for labels, total in totals:
+        found[labels[place]] = found.get(labels[place], 0) + total
     return found
 
 
-def types_in(slots: Sequence[int]) -> dict[str, int]:
-    """Queries by type; those that nobody asked for are left out."""
-    found = {}
-    for number, name in enumerate(counters.TYPES):
-        rows = (counters.door_row(*door) + number * counters.PER_TYPE for door in counters.DOORS)
-        if total := sum(sum(slots[row : row + counters.PER_TYPE]) for row in rows):
-            found[name] = total
-    return found
-
-
-def responses_in(slots: Sequence[int]) -> dict[str, dict[str, int]]:
-    """Responses by source, then by RCODE; RCODEs that were not given are left out."""
-    found: dict[str, dict[str, int]] = {source: {} for source in counters.SOURCES}
-    for number, source in enumerate(counters.SOURCES):
-        for rcode, name in enumerate(counters.RCODES):
-            first = number * counters.PER_SOURCE + rcode
-            if total := sum(slots[first : counters.HISTOGRAMS_AT : counters.PER_TYPE]):
-                found[source][name] = total
-    return found
-
-
-def _rcodes_in(responses: Mapping[str, Mapping[str, int]]) -> dict[str, int]:
-    totals = {name: sum(by_rcode.get(name, 0) for by_rcode in responses.values()) for name in counters.RCODES}
+def _seen(totals: Mapping[str, int]) -> dict[str, int]:
+    """Without what never came."""
     return {name: total for name, total in totals.items() if total}
 
 
 def _times_at(slots: Sequence[int], first: int) -> Times:
     """The histogram that starts at this slot."""
     last = first + counters.SUM_IN_HISTOGRAM
-    return Times(list(slots[first:last]), slots[last] / MICROSECONDS)
+    return Times(list(slots[first:last]), slots[last] / sums.MICROSECONDS)
 
 
 def _upstream(slots: Sequence[int], row: int, name: str, *, is_asked: bool) -> Upstream:
