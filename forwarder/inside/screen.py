@@ -5,7 +5,7 @@ Pure. Always holds: plain text of printable characters, without colours and with
 
 from collections.abc import Iterable, Iterator, Mapping
 
-from forwarder.inside.seen import cache_state, upstream_state, worker_state
+from forwarder.inside.seen import cache_state, name_lists, upstream_paces, upstream_state, worker_state
 from forwarder.inside.words import NOTHING, counted, duration, rate, ratio, span, tame
 from forwarder.observe.overview import Asked, Moment, Overview, Pace, UpstreamPace, hit_ratio, percentiles, together
 
@@ -21,7 +21,7 @@ def text_for(moment: Moment) -> str:
         _totals(now, pace),
         _times(now, pace),
         _sources(now, pace),
-        _upstreams(now, {} if pace is None else {one.name: one for one in pace.upstreams}),
+        _upstreams(now, upstream_paces(pace)),
         _rest(now),
         _names(now),
         ["warnings", *(f"  {tame(warning)}" for warning in now.warnings)] if now.warnings else [],
@@ -81,13 +81,9 @@ def _rest(now: Overview) -> Iterator[str]:
 
 
 def _names(now: Overview) -> Iterator[str]:
-    if now.names is None:
-        return
-    lists = {"asked for": now.names.top, "failing": now.names.failing, "denied": now.names.denied}
-    for title, names in lists.items():
-        if names:
-            yield f"names {title} (share)"
-            yield from _listed(names[:LISTED])
+    for title, names in name_lists(now).items():
+        yield f"names {title} (share)"
+        yield from _listed(names[:LISTED])
 
 
 def _listed(names: Iterable[Asked]) -> Iterator[str]:

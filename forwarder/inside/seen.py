@@ -10,7 +10,7 @@ import msgspec
 from forwarder.control import asking, protocol
 from forwarder.errors import ControlError
 from forwarder.inside.words import counted, mebioctets, tame
-from forwarder.observe.overview import VERSION, Moment, Overview, Upstream, Worker
+from forwarder.observe.overview import VERSION, Asked, Moment, Overview, Pace, Upstream, UpstreamPace, Worker
 
 _decoder = msgspec.json.Decoder(Moment)
 REQUEST = protocol.Stats(protocol.VERSION)
@@ -57,3 +57,17 @@ def cache_state(overview: Overview) -> str:
     cache = overview.cache
     kinds = ", ".join(f"{tame(kind)} {counted(count)}" for kind, count in cache.entries.items())
     return f"{mebioctets(cache.octets)} of {mebioctets(cache.max_octets)}; {kinds}; evicted: {counted(cache.evictions)}"
+
+
+def name_lists(overview: Overview) -> dict[str, list[Asked]]:
+    """The lists of names that there are, by what they are of; none where nobody looks at names."""
+    names = overview.names
+    if names is None:
+        return {}
+    lists = {"asked for": names.top, "failing": names.failing, "denied": names.denied}
+    return {title: found for title, found in lists.items() if found}
+
+
+def upstream_paces(pace: Pace | None) -> dict[str, UpstreamPace]:
+    """What each upstream did lately, by its name."""
+    return {} if pace is None else {one.name: one for one in pace.upstreams}

@@ -5,16 +5,16 @@ a colour says a word says too; nothing is wider or higher than the terminal.
 """
 
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import zip_longest
 from textwrap import wrap
 
 from rich.text import Text
 
-from forwarder.inside.seen import cache_state, upstream_state, worker_state
+from forwarder.inside.seen import cache_state, name_lists, upstream_paces, upstream_state, worker_state
 from forwarder.inside.words import NOTHING, duration, rate, ratio, span, tame
-from forwarder.observe.overview import Asked, Overview, Pace, UpstreamPace, percentiles
+from forwarder.observe.overview import Asked, Overview, Pace, percentiles
 from forwarder.top.trail import Trail
 
 BLOCKS, PLAIN_BLOCKS = "▁▂▃▄▅▆▇█", "_.:-=+*#"
@@ -162,7 +162,7 @@ def _sources(pace: Pace | None, paper: Paper) -> Iterator[Text]:
 def _upstreams(now: Overview, pace: Pace | None, paper: Paper) -> Iterator[Text]:
     room = max(10, min(60, paper.width - FIGURES))
     yield Text(f"{'upstream':{room}}{'':6}{'queries':>10}{'failures':>10}{'p50':>8}{'p99':>8}", TITLE)
-    paces: Mapping[str, UpstreamPace] = {} if pace is None else {one.name: one for one in pace.upstreams}
+    paces = upstream_paces(pace)
     for upstream in sorted(now.upstreams, key=lambda one: (not one.is_asked, one.is_up and not one.is_looped)):
         state, name = upstream_state(upstream), tame(upstream.name)
         line = Text(f"  {name[: room - 3]:{room - 2}}")
@@ -198,10 +198,7 @@ def _warnings(now: Overview, paper: Paper) -> list[Text]:
 
 
 def _names(now: Overview, paper: Paper) -> Iterator[Text]:
-    if now.names is None:
-        return
-    lists = {"asked for": now.names.top, "failing": now.names.failing, "denied": now.names.denied}
-    found = {title: names for title, names in lists.items() if names}
+    found = name_lists(now)
     if not found:
         return
     room = paper.width // len(found)
