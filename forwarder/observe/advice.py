@@ -4,7 +4,7 @@ Pure: the overview of now and one of some minutes ago go in. Always holds: a sen
 ten minutes, or at once where it says how something is; what is as it should be is not mentioned.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 from forwarder.observe.overview import Overview, Upstream
 
@@ -14,6 +14,18 @@ MANY_FAILURES = 0.5
 """Of the attempts at an upstream in the last minutes."""
 FEW_ATTEMPTS = 20
 """Of so few nothing is concluded."""
+
+HAPPENED = {
+    "deadline_missed": "{} queries were not answered within answering.deadline lately: the machine stands still or is"
+    " overloaded; give the daemon more CPU, or listen.workers.",
+    "refused_clients": "{} queries of clients outside listen.allow were passed over lately: add their network there if they are"
+    " to be answered.",
+    "client_repeats_after_failure": "{} times lately a client came back 5 s after a failure and without asking for AAAA: an old"
+    " glibc that asks one at a time since it lost a response; restart that program.",
+    "split_pairs": "{} times lately upstreams answered one of A and AAAA and not the other in time: they drop queries, or the"
+    " network on the way does.",
+}
+"""Of `Overview.counted`, what happens to clients that should not: how often it did lately, and what to do."""
 
 
 def advice(now: Overview, former: Overview | None) -> list[str]:
@@ -85,27 +97,10 @@ def _of_lost_packets(now: Overview, former: Overview | None, receive_drops: int)
         )
 
 
-def _of_clients(lately: dict[str, int]) -> Iterator[str]:
-    if (missed := lately.get("deadline_missed", 0)) > 0:
-        yield (
-            f"{missed} queries were not answered within answering.deadline lately: the machine stands still or is overloaded;"
-            " give the daemon more CPU, or listen.workers."
-        )
-    if (refused := lately.get("refused_clients", 0)) > 0:
-        yield (
-            f"{refused} queries of clients outside listen.allow were passed over lately: add their network there if they are"
-            " to be answered."
-        )
-    if (latched := lately.get("client_repeats_after_failure", 0)) > 0:
-        yield (
-            f"{latched} times lately a client came back 5 s after a failure and without asking for AAAA: an old glibc that asks"
-            " one at a time since it lost a response; restart that program."
-        )
-    if (split := lately.get("split_pairs", 0)) > 0:
-        yield (
-            f"{split} times lately upstreams answered one of A and AAAA and not the other in time: they drop queries, or the"
-            " network on the way does."
-        )
+def _of_clients(lately: Mapping[str, int]) -> Iterator[str]:
+    for name, sentence in HAPPENED.items():
+        if (count := lately.get(name, 0)) > 0:
+            yield sentence.format(count)
 
 
 def _of_cache(now: Overview, former: Overview | None) -> Iterator[str]:
