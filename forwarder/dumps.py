@@ -21,7 +21,7 @@ async def dump(conversation: Conversation, snapshots: Snapshots, pinned: link.Pi
     """The answer to `Dump`, the descriptors that go with it set. Raises ControlError with why there is none."""
     with contextlib.ExitStack() as held:
         try:
-            names = memory_with(link.written(pinned))
+            names = memory_with(link.written(pinned), "forwarder-dump")
             held.callback(os.close, names.memory)
             answers = await snapshots.copied(PATIENCE_SECONDS)
         except TimeoutError:

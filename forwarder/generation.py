@@ -220,9 +220,7 @@ class Memory:
     """A memory file with this content, as long as somebody refers to it."""
 
     def __init__(self, content: bytes) -> None:
-        self.descriptor = os.memfd_create("forwarder-authorities")
-        with open(self.descriptor, "wb", closefd=False) as file:
-            file.write(content)
+        self.descriptor = snapshot_file.memory_with(content, "forwarder-authorities").memory
 
     def __del__(self) -> None:
         os.close(self.descriptor)

@@ -106,10 +106,10 @@ class File:
         os.ftruncate(self.memory, 0)
 
 
-def memory_with(octets: bytes) -> link.Part:
-    """A memory with these octets, the caller's own, to be closed by it. Raises OSError."""
+def memory_with(octets: bytes, name: str) -> link.Part:
+    """A memory with these octets, the caller's own, to be closed by it; `name` is seen in /proc. Raises OSError."""
     with contextlib.ExitStack() as undo:
-        memory = os.memfd_create("forwarder-dump")
+        memory = os.memfd_create(name)
         undo.callback(os.close, memory)
         if os.pwrite(memory, octets, 0) < len(octets):
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))

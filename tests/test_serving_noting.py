@@ -62,7 +62,7 @@ class TestSampler:
     def test_a_flood_is_bounded_from_its_first_second_on(self) -> None:
         flood = Flood(100, 0)
         first, *others = (flood.second(100_000) for _ in range(10))
-        assert first <= 100 * 6, "each doubling takes half as many"
+        assert first <= 100 * 3, "each doubling takes an eighth as many"
         assert all(50 <= count <= 200 for count in others)
 
     @given(st.lists(st.integers(0, 3000), min_size=1, max_size=20), st.integers(0, 99))
